@@ -1,0 +1,186 @@
+#include "mem/guest_mem.h"
+#include "test.h"
+#include "util/bits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RAM  UINT64_C(0x80000000)
+#define SIZE (16 * MIB)
+
+static struct guest_mem one_region(void)
+{
+	struct guest_mem gm = { 0 };
+
+	assert_int_equal(guest_mem_add(&gm, RAM, SIZE, NULL), 0);
+	return gm;
+}
+
+static void translates_ram_only(void **state)
+{
+	struct guest_mem gm = one_region();
+	uint8_t *start = guest_mem_ptr(&gm, RAM, 1);
+	static const struct {
+		uint64_t gpa;
+		uint64_t len;
+	} bad[] = {
+		{ RAM - 1, 1 },
+		{ RAM - 1, 2 },
+		{ RAM + SIZE, 1 },
+		{ RAM + SIZE - 1, 2 },
+		{ RAM, SIZE + 1 },
+		{ RAM, UINT64_MAX },
+		{ RAM + 1, SIZE },
+		{ UINT64_MAX, 2 },
+		{ 0, UINT64_MAX },
+		{ RAM, 0 },
+		{ RAM + 8, UINT64_MAX - 7 },
+		{ 0, 1 },
+	};
+
+	(void)state;
+	assert_ptr_equal(guest_mem_ptr(&gm, RAM, SIZE), start);
+	assert_ptr_equal(guest_mem_ptr(&gm, RAM + SIZE - 1, 1), start + SIZE - 1);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_null(guest_mem_ptr(&gm, bad[i].gpa, bad[i].len));
+	assert_true(guest_mem_contains_hva(&gm, start + SIZE - 1));
+	assert_false(guest_mem_contains_hva(&gm, start + SIZE));
+	assert_false(guest_mem_contains_hva(&gm, start - 1));
+	guest_mem_deinit(&gm);
+	guest_mem_deinit(&gm);
+	assert_null(guest_mem_ptr(&gm, RAM, 1));
+}
+
+/* Neighbours in guest-physical space are not neighbours here: a range over both is nobody's. */
+static void does_not_span_regions(void **state)
+{
+	struct guest_mem gm = one_region();
+
+	(void)state;
+	assert_int_equal(guest_mem_add(&gm, RAM + SIZE, SIZE, NULL), 0);
+	assert_non_null(guest_mem_ptr(&gm, RAM + SIZE, SIZE));
+	assert_null(guest_mem_ptr(&gm, RAM + SIZE - 1, 2));
+	guest_mem_deinit(&gm);
+}
+
+static void refuses_bad_regions(void **state)
+{
+	struct guest_mem gm = one_region();
+	struct err err;
+
+	(void)state;
+	assert_int_equal(guest_mem_add(&gm, RAM + SIZE - 2 * MIB, SIZE, &err), -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 0, RAM + 2 * MIB, &err), -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 4096, SIZE, &err), -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 0, 0, &err), -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 0, 4095, &err), -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, UINT64_MAX - 2 * MIB + 1, 4 * MIB, &err), -EINVAL);
+	assert_int_equal(gm.n_regions, 1);
+	guest_mem_deinit(&gm);
+}
+
+static void is_aligned_for_huge_pages(void **state)
+{
+	struct guest_mem gm = one_region();
+
+	(void)state;
+	assert_true(is_aligned((uintptr_t)gm.regions[0].hva, 2 * MIB));
+	guest_mem_deinit(&gm);
+}
+
+static void touch(volatile uint8_t *at)
+{
+	*at = 1;
+}
+
+static bool touching_faults(uint8_t *at)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		/* The sanitizer's own handler would report and exit. */
+		signal(SIGSEGV, SIG_DFL);
+		touch(at);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static void has_guards_on_both_sides(void **state)
+{
+	struct guest_mem gm = one_region();
+	uint8_t *start = guest_mem_ptr(&gm, RAM, SIZE);
+
+	(void)state;
+	assert_true(touching_faults(start - 1));
+	assert_true(touching_faults(start - 2 * MIB));
+	assert_true(touching_faults(start + SIZE));
+	assert_true(touching_faults(start + SIZE + 2 * MIB - 1));
+	assert_false(touching_faults(start + SIZE - 1));
+	guest_mem_deinit(&gm);
+}
+
+static void copies_with_the_same_check(void **state)
+{
+	struct guest_mem gm = one_region();
+	char buf[8] = "abcdefg";
+
+	(void)state;
+	assert_int_equal(guest_mem_write(&gm, RAM + SIZE - 8, buf, 8), 0);
+	memset(buf, 1, sizeof(buf));
+	assert_int_equal(guest_mem_read(&gm, RAM + SIZE - 8, buf, 8), 0);
+	assert_string_equal(buf, "abcdefg");
+	assert_int_equal(guest_mem_write(&gm, RAM + SIZE - 7, "12345678", 8), -EFAULT);
+	assert_int_equal(guest_mem_read(&gm, RAM + SIZE - 7, buf, 8), -EFAULT);
+	assert_int_equal(buf[0], 0); /* nothing of before can be taken for the answer */
+	assert_int_equal(guest_mem_read(&gm, RAM + SIZE - 8, buf, 8), 0);
+	assert_string_equal(buf, "abcdefg");
+	assert_int_equal(guest_mem_read(&gm, 0, buf, 0), 0);
+	guest_mem_deinit(&gm);
+}
+
+static void maps_files_privately(void **state)
+{
+	struct guest_mem gm = one_region();
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+	char back[5] = { 0 };
+	uint8_t *at;
+
+	(void)state;
+	assert_int_equal(pwrite(fd, "hello", 5, 8192), 5);
+	assert_int_equal(guest_mem_map_file(&gm, RAM + 2 * MIB, fd, 8197, NULL), 0);
+	at = guest_mem_ptr(&gm, RAM + 2 * MIB + 8192, 5);
+	assert_memory_equal(at, "hello", 5);
+	assert_int_equal(at[5], 0);
+	memcpy(at, "HELLO", 5);
+	assert_int_equal(pread(fd, back, 5, 8192), 5);
+	assert_memory_equal(back, "hello", 5);
+	assert_int_equal(guest_mem_map_file(&gm, RAM + 1, fd, 1, NULL), -EINVAL);
+	assert_int_equal(guest_mem_map_file(&gm, RAM + SIZE - 4096, fd, 4097, NULL), -EINVAL);
+	assert_int_equal(guest_mem_map_file(&gm, RAM, fd, 0, NULL), -EINVAL);
+	assert_int_equal(guest_mem_map_file(&gm, RAM, -1, 1, NULL), -EBADF);
+	close(fd);
+	guest_mem_deinit(&gm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(translates_ram_only),
+		cmocka_unit_test(does_not_span_regions),
+		cmocka_unit_test(refuses_bad_regions),
+		cmocka_unit_test(is_aligned_for_huge_pages),
+		cmocka_unit_test(has_guards_on_both_sides),
+		cmocka_unit_test(copies_with_the_same_check),
+		cmocka_unit_test(maps_files_privately),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
