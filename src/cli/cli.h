@@ -1,0 +1,21 @@
+/*
+ * The command line: what the user typed, made into a configuration, a run and an exit status.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "util/err.h"
+
+/** Do what the command line says. \return the process's exit status */
+__attribute__((warn_unused_result)) int cli_main(int argc, char **argv);
+
+/** `televm run`; \p argv starts after the word "run". \return the process's exit status */
+__attribute__((warn_unused_result)) int cli_run(int argc, char **argv);
+
+/**
+ * Parse the flags of `televm run`; nothing is opened or run, and limits are not checked.
+ * \param config initialised by vm_config_init(); partly filled on failure
+ * \return 0; 1 when help was asked for; -EINVAL with a sentence and a hint for the user; -ENOMEM
+ */
+__attribute__((warn_unused_result)) int cli_parse_run(int argc, char **argv,
+						      struct vm_config *config, struct err *err);

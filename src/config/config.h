@@ -1,0 +1,81 @@
+/*
+ * What a VM shall be: one structure, whoever fills it (flags of the command line; later a file and
+ * the API), and one validator, so that a mistake is told in the same words everywhere.
+ *
+ *	vm_config_init(&config);
+ *	vm_config_set_string(&config.kernel_path, text, &err);   and so on
+ *	vm_config_complete(&config, &err);
+ *
+ * Only what can be judged from the structure alone is judged here. Whether files exist and what the
+ * host can give is found out by those who open and ask.
+ */
+#pragma once
+
+#include "util/err.h"
+#include "util/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Named by the enumerators in config.c, in this order. */
+enum config_irqchip { CONFIG_IRQCHIP_AUTO, CONFIG_IRQCHIP_PLIC, CONFIG_IRQCHIP_AIA };
+enum config_console { CONFIG_CONSOLE_SERIAL, CONFIG_CONSOLE_OFF };
+
+enum {
+	VM_CONFIG_VCPUS_MAX = 32,
+	VM_CONFIG_CMDLINE_SIZE = 1024, /**< Linux's COMMAND_LINE_SIZE on RISC-V, NUL included */
+};
+
+#define VM_CONFIG_MEM_MIN  (UINT64_C(16) << 20)
+#define VM_CONFIG_MEM_MAX  (UINT64_C(64) << 40) /* hosts stop far below and say so */
+#define VM_CONFIG_MEM_UNIT (UINT64_C(2) << 20)  /* RAM ends where a huge page does */
+
+struct vm_config {
+	char *kernel_path; /**< owned, as all strings here; never NULL once validated */
+	char *initrd_path; /**< NULL: none */
+	char *cmdline;     /**< the guest's whole command line once completed */
+	char *append;      /**< to be added to it by vm_config_complete(), NULL afterwards */
+	unsigned int vcpu_count;
+	uint64_t mem_bytes;
+	enum config_irqchip irqchip;
+	enum config_console console;
+	bool copy_kernel; /**< read the kernel's file instead of mapping it */
+	enum log_level log_level;
+};
+
+/** Fill with the defaults: 1 vCPU, 256 MiB, serial console. */
+void vm_config_init(struct vm_config *config);
+
+/** Free the strings. Legal on a zeroed object, and twice. */
+void vm_config_deinit(struct vm_config *config);
+
+/**
+ * Set one of the strings to a copy of \p text, freeing what it was.
+ * \param field &config->kernel_path and the like
+ * \return 0 or -ENOMEM
+ */
+__attribute__((warn_unused_result)) int vm_config_set_string(char **field, const char *text,
+							     struct err *err);
+
+/** Set the interrupt controller by name: auto, plic, aia. \return 0; -EINVAL names the choices */
+__attribute__((warn_unused_result)) int vm_config_set_irqchip(struct vm_config *config,
+							      const char *name, struct err *err);
+
+/** Set the console by name: serial, off. \return 0; -EINVAL names the choices */
+__attribute__((warn_unused_result)) int vm_config_set_console(struct vm_config *config,
+							      const char *name, struct err *err);
+
+/** Set the log level by name: off, error, warn, info, debug. \return 0; -EINVAL names them */
+__attribute__((warn_unused_result)) int vm_config_set_log_level(struct vm_config *config,
+								const char *name, struct err *err);
+
+/**
+ * Make the command line whole (the default where none is set, then `append`) and validate.
+ * \return 0; -EINVAL with a sentence that gives the limit and what was asked; -ENOMEM
+ */
+__attribute__((warn_unused_result)) int vm_config_complete(struct vm_config *config,
+							   struct err *err);
+
+/** Check every field of a completed configuration. \return 0, or -EINVAL as above */
+__attribute__((warn_unused_result)) int vm_config_validate(const struct vm_config *config,
+							   struct err *err);
