@@ -17,18 +17,18 @@ struct vm_config;
 
 /** Why vm_new() failed: decides the exit status. */
 enum vm_fault {
-	VM_FAULT_HOST,	 /**< the host cannot do it: no KVM, no memory, … */
+	VM_FAULT_HOST,   /**< the host cannot do it: no KVM, no memory, … */
 	VM_FAULT_CONFIG, /**< what the user asked for is wrong: a file, a size, … */
 };
 
 /** How a machine ended. */
 enum vm_end {
-	VM_END_NONE,	   /**< it has not */
+	VM_END_NONE,       /**< it has not */
 	VM_END_SHUTDOWN,   /**< the guest shut down (SBI SRST) */
-	VM_END_REBOOT,	   /**< the guest asked for a reset (SBI SRST) */
-	VM_END_PANIC,	   /**< the guest's kernel panicked (pvpanic) */
+	VM_END_REBOOT,     /**< the guest asked for a reset (SBI SRST) */
+	VM_END_PANIC,      /**< the guest's kernel panicked (pvpanic) */
 	VM_END_VCPU_ERROR, /**< KVM_RUN gave up on a vCPU; the report is in the log */
-	VM_END_STOPPED,	   /**< from outside: the user left, or a signal */
+	VM_END_STOPPED,    /**< from outside: the user left, or a signal */
 	VM_END_HOST_ERROR, /**< the monitor could not go on */
 };
 

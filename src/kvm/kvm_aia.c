@@ -1,0 +1,123 @@
+#include "kvm/kvm_aia.h"
+
+#include "kvm/kvm_vm.h"
+#include "util/assert.h"
+#include "util/bits.h"
+#include "util/cleanup.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+
+static void aia_raise(struct irq_sink *sink, uint32_t source)
+{
+	const struct kvm_aia *aia = container_of(sink, struct kvm_aia, sink);
+	const uint64_t one = 1;
+
+	ASSERT(source <= LAYOUT_IRQ_SOURCES && aia->irqfds[source] >= 0);
+	/* KVM empties the counter at once, so the write neither blocks nor falls short. */
+	if (write(aia->irqfds[source], &one, sizeof(one)) != sizeof(one))
+		return;
+}
+
+static void aia_lower(struct irq_sink *sink, uint32_t source)
+{
+	(void)sink;
+	(void)source;
+}
+
+static int set_attr(const struct kvm_aia *aia, uint32_t group, uint64_t attr, const void *value)
+{
+	struct kvm_device_attr device_attr = {
+		.group = group,
+		.attr = attr,
+		.addr = (uint64_t)(uintptr_t)value,
+	};
+
+	return ioctl(aia->device_fd, KVM_SET_DEVICE_ATTR, &device_attr) == 0 ? 0 : -errno;
+}
+
+static int set_config(const struct kvm_aia *aia, unsigned int n_harts)
+{
+	/* The mode stays at its default: AUTO where the processor has guest interrupt files. */
+	const struct {
+		uint64_t attr;
+		uint32_t value;
+	} config[] = {
+		{ KVM_DEV_RISCV_AIA_CONFIG_IDS, LAYOUT_IMSIC_N_IDS },
+		{ KVM_DEV_RISCV_AIA_CONFIG_SRCS, LAYOUT_IRQ_SOURCES },
+		{ KVM_DEV_RISCV_AIA_CONFIG_HART_BITS, layout_hart_index_bits(n_harts) },
+	};
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(config) && ret == 0; i++)
+		ret = set_attr(aia, KVM_DEV_RISCV_AIA_GRP_CONFIG, config[i].attr, &config[i].value);
+	return ret;
+}
+
+static int set_addresses(const struct kvm_aia *aia, unsigned int n_harts)
+{
+	const uint64_t aplic_gpa = LAYOUT_APLIC_BASE;
+	int ret =
+		set_attr(aia, KVM_DEV_RISCV_AIA_GRP_ADDR, KVM_DEV_RISCV_AIA_ADDR_APLIC, &aplic_gpa);
+
+	for (unsigned int hart = 0; hart < n_harts && ret == 0; hart++) {
+		uint64_t gpa = LAYOUT_IMSIC_BASE + hart * LAYOUT_IMSIC_SIZE;
+
+		ret = set_attr(aia, KVM_DEV_RISCV_AIA_GRP_ADDR, KVM_DEV_RISCV_AIA_ADDR_IMSIC(hart),
+			       &gpa);
+	}
+	return ret;
+}
+
+int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm, unsigned int n_harts,
+		 struct err *err)
+{
+	struct kvm_create_device device = { .type = KVM_DEV_TYPE_RISCV_AIA };
+	int ret;
+
+	*aia = KVM_AIA_NONE;
+	aia->sink = (struct irq_sink){ .raise = aia_raise, .lower = aia_lower };
+	for (size_t i = 0; i < ARRAY_SIZE(aia->irqfds); i++)
+		aia->irqfds[i] = -1;
+	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &device) != 0)
+		return err_sys(err, "create the interrupt controller (AIA) in KVM");
+	aia->device_fd = (int)device.fd;
+	ret = set_config(aia, n_harts);
+	if (ret == 0)
+		ret = set_addresses(aia, n_harts);
+	if (ret == 0)
+		ret = set_attr(aia, KVM_DEV_RISCV_AIA_GRP_CTRL, KVM_DEV_RISCV_AIA_CTRL_INIT, NULL);
+	if (ret == 0)
+		return 0;
+	kvm_aia_deinit(aia);
+	return err_set(err, ret, "set up the interrupt controller (AIA) in KVM: error %d", -ret);
+}
+
+int kvm_aia_connect(struct kvm_aia *aia, const struct kvm_vm *vm, uint32_t source, struct err *err)
+{
+	cleanup_close int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct kvm_irqfd irqfd = { .gsi = source };
+
+	ASSERT(source >= 1 && source <= LAYOUT_IRQ_SOURCES && aia->irqfds[source] < 0);
+	if (fd < 0)
+		return err_sys(err, "create an eventfd for interrupt %u", source);
+	irqfd.fd = (uint32_t)fd;
+	if (ioctl(vm->vm_fd, KVM_IRQFD, &irqfd) != 0)
+		return err_sys(err, "connect interrupt %u to KVM", source);
+	aia->irqfds[source] = take_fd(&fd);
+	return 0;
+}
+
+void kvm_aia_deinit(struct kvm_aia *aia)
+{
+	/* An object that was only zeroed has no sink, and its descriptors are not ours. */
+	if (aia->sink.raise == NULL)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(aia->irqfds); i++)
+		close_fd(&aia->irqfds[i]);
+	close_fd(&aia->device_fd);
+	aia->sink.raise = NULL;
+}

@@ -1,0 +1,83 @@
+#include "vm/boot.h"
+
+#include "config/config.h"
+#include "riscv/layout.h"
+#include "util/bits.h"
+
+#include <errno.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+/* Memory is not reserved, so nothing else would stop a guest larger than its host. */
+static int check_fits_host(uint64_t mem_bytes, struct err *err)
+{
+	long n_pages = sysconf(_SC_PHYS_PAGES);
+	uint64_t host_bytes = (uint64_t)n_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (n_pages <= 0 || mem_bytes <= host_bytes)
+		return 0;
+	return err_set(err, -EINVAL, "memory: %llu MiB is more than this host has (%llu MiB)",
+		       (unsigned long long)(mem_bytes / MIB),
+		       (unsigned long long)(host_bytes / MIB));
+}
+
+static int load_kernel(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
+		       struct err *err)
+{
+	int ret = kernel_image_open(&boot->image, config->kernel_path, err);
+
+	if (ret != 0)
+		return ret;
+	return kernel_image_load(&boot->image, mem, LAYOUT_RAM_BASE, config->mem_bytes,
+				 config->copy_kernel, &boot->kernel, err);
+}
+
+int boot_load(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
+	      struct err *err)
+{
+	int ret = check_fits_host(config->mem_bytes, err);
+
+	if (ret == 0)
+		ret = guest_mem_add(mem, LAYOUT_RAM_BASE, config->mem_bytes, err);
+	if (ret == 0)
+		ret = load_kernel(boot, mem, config, err);
+	boot->fdt_gpa = layout_fdt_gpa(LAYOUT_RAM_BASE, config->mem_bytes);
+	if (ret == 0 && config->initrd_path != NULL)
+		ret = initrd_load(&boot->initrd, config->initrd_path, mem, boot->kernel.end,
+				  boot->fdt_gpa, config->copy_kernel, err);
+	return ret;
+}
+
+int boot_write_fdt(const struct boot *boot, const struct guest_mem *mem,
+		   const struct vm_config *config, struct fdt_machine *machine, struct err *err)
+{
+	void *at = guest_mem_ptr(mem, boot->fdt_gpa, LAYOUT_FDT_SIZE);
+	size_t used;
+
+	machine->ram_gpa = LAYOUT_RAM_BASE;
+	machine->ram_size = config->mem_bytes;
+	machine->bootargs = config->cmdline;
+	machine->initrd_start = boot->initrd.start;
+	machine->initrd_end = boot->initrd.end;
+	if (getrandom(machine->rng_seed, sizeof(machine->rng_seed), 0) !=
+	    (ssize_t)sizeof(machine->rng_seed))
+		return err_sys(err, "get random bytes for the guest");
+	/* No KASLR seed: relocating writes to every page of the kernel, which then is not shared.
+	 */
+	return fdt_build(machine, at, LAYOUT_FDT_SIZE, &used, err);
+}
+
+const char *boot_cut_file(const struct boot *boot)
+{
+	if (boot->kernel.mapped && kernel_image_was_cut(&boot->image))
+		return "kernel";
+	if (boot->initrd.mapped && initrd_was_cut(&boot->initrd))
+		return "initramfs";
+	return NULL;
+}
+
+void boot_deinit(struct boot *boot)
+{
+	kernel_image_deinit(&boot->image);
+	initrd_deinit(&boot->initrd);
+}

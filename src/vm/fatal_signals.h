@@ -1,0 +1,20 @@
+/*
+ * The last words of a process that a signal ends: the terminal is given back, one log line says
+ * what happened, and the exit status is the one that Firecracker gives to that signal.
+ *
+ * A SIGBUS is told apart: when it hit guest memory and a file mapped there has become shorter, the
+ * user did that, and is told so.
+ *
+ * A handler gets no argument, so what it needs is file-scope state: one of the few pieces in the
+ * program, set before the first vCPU runs and constant until fatal_signals_forget().
+ */
+#pragma once
+
+struct boot;
+struct guest_mem;
+
+/** Install the handlers. Both pointers are borrowed until fatal_signals_forget(). */
+void fatal_signals_install(const struct boot *boot, const struct guest_mem *mem);
+
+/** The borrowed objects are about to go. The handlers stay. */
+void fatal_signals_forget(void);
