@@ -48,6 +48,7 @@ struct console_ops {
 
 struct console {
 	/* Set by console_init(), constant afterwards. */
+	bool is_init;
 	const struct console_ops *ops;
 	void *ctx;
 	int wake_fd; /**< timerfd */
@@ -76,8 +77,6 @@ struct console {
 	unsigned int start;
 	unsigned int used;
 	uint8_t ring[CONSOLE_RING_SIZE];
-
-	bool is_init;
 };
 
 /**
@@ -103,7 +102,8 @@ __attribute__((warn_unused_result)) size_t console_output(struct console *consol
 void console_input_room(struct console *console);
 
 /**
- * Write what is left when the VM has ended. No vCPU thread and no event loop may be running.
+ * Write what is left when the VM has ended. No vCPU thread and no event loop may be running;
+ * output_ready() may be called.
  * \param timeout_ms wait at most so long for the reader; not at all for one known to be stuck
  */
 void console_flush(struct console *console, unsigned int timeout_ms);
