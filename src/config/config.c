@@ -1,0 +1,213 @@
+#include "config/config.h"
+
+#include "util/bits.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const irqchip_names[] = {
+	[CONFIG_IRQCHIP_AUTO] = "auto",
+	[CONFIG_IRQCHIP_PLIC] = "plic",
+	[CONFIG_IRQCHIP_AIA] = "aia",
+};
+static_assert(ARRAY_SIZE(irqchip_names) == CONFIG_IRQCHIP_AIA + 1, "a name for each");
+
+static const char *const console_names[] = {
+	[CONFIG_CONSOLE_SERIAL] = "serial",
+	[CONFIG_CONSOLE_OFF] = "off",
+};
+static_assert(ARRAY_SIZE(console_names) == CONFIG_CONSOLE_OFF + 1, "a name for each");
+
+static const char *const log_level_names[] = {
+	[LOG_OFF] = "off",   [LOG_ERROR] = "error", [LOG_WARN] = "warn",
+	[LOG_INFO] = "info", [LOG_DEBUG] = "debug",
+};
+static_assert(ARRAY_SIZE(log_level_names) == LOG_DEBUG + 1, "a name for each");
+
+void vm_config_init(struct vm_config *config)
+{
+	*config = (struct vm_config){
+		.vcpu_count = 1,
+		.mem_bytes = 256 * MIB,
+		.log_level = LOG_INFO,
+	};
+}
+
+void vm_config_deinit(struct vm_config *config)
+{
+	free(config->kernel_path);
+	free(config->initrd_path);
+	free(config->cmdline);
+	free(config->append);
+	*config = (struct vm_config){ 0 };
+}
+
+int vm_config_set_string(char **field, const char *text, struct err *err)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		return err_sys(err, "copy '%.32s'", text);
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+/* "auto, plic or aia" */
+static void list_names(char *list, size_t size, const char *const names[], unsigned int n_names)
+{
+	size_t len = 0;
+
+	for (unsigned int i = 0; i < n_names && len < size; i++) {
+		const char *before = i == 0 ? "" : i == n_names - 1 ? " or " : ", ";
+
+		len += (size_t)snprintf(list + len, size - len, "%s%s", before, names[i]);
+	}
+}
+
+/* \return the place of the name in the table, or -EINVAL with a sentence */
+static int find_name(const char *what, const char *const names[], unsigned int n_names,
+		     const char *name, struct err *err)
+{
+	char list[64];
+
+	for (unsigned int i = 0; i < n_names; i++) {
+		if (strcmp(names[i], name) == 0)
+			return (int)i;
+	}
+	list_names(list, sizeof(list), names, n_names);
+	return err_set(err, -EINVAL, "%s '%.64s' is not %s", what, name, list);
+}
+
+int vm_config_set_irqchip(struct vm_config *config, const char *name, struct err *err)
+{
+	int found = find_name("the interrupt controller", irqchip_names, ARRAY_SIZE(irqchip_names),
+			      name, err);
+
+	if (found < 0)
+		return found;
+	config->irqchip = (enum config_irqchip)found;
+	return 0;
+}
+
+int vm_config_set_console(struct vm_config *config, const char *name, struct err *err)
+{
+	int found = find_name("the console", console_names, ARRAY_SIZE(console_names), name, err);
+
+	if (found < 0)
+		return found;
+	config->console = (enum config_console)found;
+	return 0;
+}
+
+int vm_config_set_log_level(struct vm_config *config, const char *name, struct err *err)
+{
+	int found =
+		find_name("the log level", log_level_names, ARRAY_SIZE(log_level_names), name, err);
+
+	if (found < 0)
+		return found;
+	config->log_level = (enum log_level)found;
+	return 0;
+}
+
+static const char *default_cmdline(const struct vm_config *config)
+{
+	return config->console == CONFIG_CONSOLE_OFF ? "panic=1" : "console=ttyS0 panic=1";
+}
+
+static int append_cmdline(struct vm_config *config, struct err *err)
+{
+	char *joined;
+
+	if (asprintf(&joined, "%s%s%s", config->cmdline, config->cmdline[0] == '\0' ? "" : " ",
+		     config->append) < 0)
+		return err_set(err, -ENOMEM, "no memory for the kernel command line");
+	free(config->cmdline);
+	config->cmdline = joined;
+	free(config->append);
+	config->append = NULL;
+	return 0;
+}
+
+int vm_config_complete(struct vm_config *config, struct err *err)
+{
+	int ret = 0;
+
+	if (config->cmdline == NULL)
+		ret = vm_config_set_string(&config->cmdline, default_cmdline(config), err);
+	if (ret == 0 && config->append != NULL)
+		ret = append_cmdline(config, err);
+	return ret != 0 ? ret : vm_config_validate(config, err);
+}
+
+static int validate_files(const struct vm_config *config, struct err *err)
+{
+	if (config->kernel_path == NULL || config->kernel_path[0] == '\0')
+		return err_set(err, -EINVAL, "no kernel is given");
+	if (config->initrd_path != NULL && config->initrd_path[0] == '\0')
+		return err_set(err, -EINVAL, "the name of the initrd is empty");
+	return 0;
+}
+
+/* What Linux would cut off without a word is refused. */
+static int validate_cmdline(const char *cmdline, struct err *err)
+{
+	size_t len;
+
+	if (cmdline == NULL)
+		return err_set(err, -EINVAL, "no kernel command line is given");
+	len = strlen(cmdline);
+	if (len >= VM_CONFIG_CMDLINE_SIZE)
+		return err_set(err, -EINVAL,
+			       "the kernel command line has %zu characters, Linux reads at most %d",
+			       len, VM_CONFIG_CMDLINE_SIZE - 1);
+	for (const char *at = cmdline; *at != '\0'; at++) {
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			return err_set(err, -EINVAL,
+				       "the kernel command line has a control character (0x%02x) "
+				       "at position %zu",
+				       (unsigned int)*at, (size_t)(at - cmdline) + 1);
+	}
+	return 0;
+}
+
+static int validate_memory(uint64_t bytes, struct err *err)
+{
+	if (bytes < VM_CONFIG_MEM_MIN)
+		return err_set(err, -EINVAL, "%llu KiB of memory are too little, %llu MiB at least",
+			       (unsigned long long)(bytes / KIB),
+			       (unsigned long long)(VM_CONFIG_MEM_MIN / MIB));
+	if (bytes > VM_CONFIG_MEM_MAX)
+		return err_set(err, -EINVAL, "%llu MiB of memory are too much, %llu MiB at most",
+			       (unsigned long long)(bytes / MIB),
+			       (unsigned long long)(VM_CONFIG_MEM_MAX / MIB));
+	if (!is_aligned(bytes, VM_CONFIG_MEM_UNIT))
+		return err_set(err, -EINVAL, "%llu KiB of memory are not a multiple of %llu MiB",
+			       (unsigned long long)(bytes / KIB),
+			       (unsigned long long)(VM_CONFIG_MEM_UNIT / MIB));
+	return 0;
+}
+
+static int validate_vcpus(unsigned int count, struct err *err)
+{
+	if (count < 1 || count > VM_CONFIG_VCPUS_MAX)
+		return err_set(err, -EINVAL, "%u vCPUs are asked for, 1 to %d can be had", count,
+			       VM_CONFIG_VCPUS_MAX);
+	return 0;
+}
+
+int vm_config_validate(const struct vm_config *config, struct err *err)
+{
+	int ret = validate_files(config, err);
+
+	if (ret == 0)
+		ret = validate_cmdline(config->cmdline, err);
+	if (ret == 0)
+		ret = validate_vcpus(config->vcpu_count, err);
+	if (ret == 0)
+		ret = validate_memory(config->mem_bytes, err);
+	return ret;
+}
