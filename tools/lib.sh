@@ -43,6 +43,7 @@ mirror() {
 		return
 	fi
 	local uri
+	# shellcheck disable=SC2016 # the dollar signs are apt's
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
 		awk '/ Debian$/ && !/security/ && !/backports/ { print $1; exit }')
 	[ -n "$uri" ] || die "cannot tell the address of Debian's archive from apt: set TELEVM_MIRROR"

@@ -39,6 +39,9 @@ void isa_add(struct isa *isa, const char *name);
 /** Is the extension in the set? */
 bool isa_has(const struct isa *isa, const char *name);
 
+/** Take an extension out of the set; harmless when it is not in it. */
+void isa_remove(struct isa *isa, const char *name);
+
 /**
  * Write the old `riscv,isa` string of RV64: "rv64imafdc_zicntr_zba_sstc".
  *

@@ -342,6 +342,18 @@ size_t uart16550_input(struct uart16550 *uart, const uint8_t *bytes, size_t len)
 	return n;
 }
 
+size_t uart16550_take_input(struct uart16550 *uart, uint8_t *bytes, size_t len)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&uart->lock);
+	while (n < len && uart->rx.count > 0)
+		bytes[n++] = read_rbr(uart);
+	settle(uart);
+	pthread_mutex_unlock(&uart->lock);
+	return n;
+}
+
 void uart16550_output_ready(struct uart16550 *uart)
 {
 	pthread_mutex_lock(&uart->lock);

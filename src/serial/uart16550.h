@@ -95,6 +95,13 @@ void uart16550_deinit(struct uart16550 *uart);
 size_t uart16550_input(struct uart16550 *uart, const uint8_t *bytes, size_t len);
 
 /**
+ * Take bytes sent to the guest out of the receive FIFO as the guest's own reads would: for another
+ * way to the same input, such as the SBI debug console.
+ * \return how many there were, at most \p len
+ */
+size_t uart16550_take_input(struct uart16550 *uart, uint8_t *bytes, size_t len);
+
+/**
  * The other side takes output again: offer it what waits.
  * To be called without any lock that ops->output() takes.
  */

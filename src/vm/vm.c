@@ -1,0 +1,462 @@
+/*
+ * Building: what the user named is loaded into guest memory first (boot.c), so that a bad file is
+ * told of before KVM is asked for anything; then KVM's VM and all vCPUs, the interrupt controller
+ * (which wants all vCPUs to exist), the devices, and last the device tree that describes them.
+ *
+ * Ending: whoever first knows how the machine ends writes it into `end` (vm_finish) and wakes the
+ * I/O loop; later reasons are ignored. The loop stops, all vCPU threads are kicked out of KVM and
+ * joined, and what the guest printed last is written out.
+ *
+ * Threads: the caller's is the I/O thread. vCPU threads reach the bus, guest memory and
+ * vm_finish().
+ */
+#include "vm/vm.h"
+
+#include "backend/terminal.h"
+#include "bus/mmio_bus.h"
+#include "config/config.h"
+#include "kvm/kvm_vm.h"
+#include "mem/guest_mem.h"
+#include "platform/pvpanic.h"
+#include "riscv/isa.h"
+#include "util/assert.h"
+#include "util/bits.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "vm/boot.h"
+#include "vm/fatal_signals.h"
+#include "vm/irqchip.h"
+#include "vm/rtc_device.h"
+#include "vm/serial_console.h"
+#include "vm/vcpu.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+
+struct vm {
+	struct guest_mem mem;
+	struct boot boot;
+	struct kvm_vm kvm;
+	struct mmio_bus bus;
+	struct vcpu *vcpus;
+	unsigned int n_vcpus;
+	struct irqchip irqchip;
+	struct event_base *base;
+	int end_fd; /**< eventfd: `end` has been written */
+	struct event *end_event;
+	int signal_fd;
+	struct event *signal_event;
+	struct serial_console serial;
+	bool has_serial;
+	struct rtc_device rtc;
+	struct pvpanic pvpanic;
+	struct vcpu_exit_env exit_env;
+	_Atomic int end; /**< enum vm_end, written once */
+	int stopped_by;  /**< the signal; I/O thread */
+};
+
+/* Any thread. The first reason wins: a panic is a panic also when the guest then resets. */
+static void vm_finish(struct vm *vm, enum vm_end end)
+{
+	const uint64_t one = 1;
+	int none = VM_END_NONE;
+
+	if (!atomic_compare_exchange_strong(&vm->end, &none, (int)end))
+		return;
+	/* The counter is far from full, so this cannot fail. */
+	if (write(vm->end_fd, &one, sizeof(one)) != sizeof(one))
+		abort();
+}
+
+static void on_leave(void *ctx)
+{
+	vm_finish(ctx, VM_END_STOPPED);
+}
+
+static void on_panic(void *ctx, unsigned int events)
+{
+	/* With a crash kernel loaded the guest goes on by itself. */
+	if ((events & PVPANIC_PANICKED) != 0)
+		vm_finish(ctx, VM_END_PANIC);
+}
+
+/* On the vCPU's thread. */
+static void on_vcpu_ended(void *ctx, struct vcpu *vcpu, enum vcpu_verdict verdict,
+			  const struct err *why)
+{
+	struct vm *vm = ctx;
+	const char *file;
+
+	switch (verdict) {
+	case VCPU_SHUTDOWN:
+		vm_finish(vm, VM_END_SHUTDOWN);
+		return;
+	case VCPU_REBOOT:
+		vm_finish(vm, VM_END_REBOOT);
+		return;
+	default:
+		break;
+	}
+	vcpu_report(vcpu, why);
+	file = boot_cut_file(&vm->boot);
+	if (file != NULL)
+		log_error("  the %s file was cut short while the guest was using it", file);
+	vm_finish(vm, VM_END_VCPU_ERROR);
+}
+
+/* ---- building ---- */
+
+static int check_guest_fits(const struct vm *vm, uint64_t mem_bytes, enum vm_fault *fault,
+			    struct err *err)
+{
+	uint64_t limit = BIT(vm->kvm.gpa_bits) - LAYOUT_RAM_BASE;
+
+	if (mem_bytes <= limit)
+		return 0;
+	*fault = VM_FAULT_CONFIG;
+	return err_set(err, -EINVAL,
+		       "memory: %llu MiB is more than a guest can address on this host (%llu MiB)",
+		       (unsigned long long)(mem_bytes / MIB), (unsigned long long)(limit / MIB));
+}
+
+static int add_memory(struct vm *vm, struct err *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < vm->mem.n_regions && ret == 0; i++) {
+		const struct guest_region *region = &vm->mem.regions[i];
+
+		ret = kvm_vm_add_memory(&vm->kvm, region->gpa, region->size, region->hva, err);
+	}
+	return ret;
+}
+
+static int create_vcpus(struct vm *vm, unsigned int n_vcpus, struct err *err)
+{
+	int ret = 0;
+
+	vm->vcpus = calloc(n_vcpus, sizeof(*vm->vcpus));
+	if (vm->vcpus == NULL)
+		return err_set(err, -ENOMEM, "no memory for %u vCPUs", n_vcpus);
+	for (unsigned int i = 0; i < n_vcpus && ret == 0; i++) {
+		struct vcpu *vcpu = &vm->vcpus[i];
+
+		ret = kvm_vcpu_init(&vcpu->kvm, &vm->kvm, i, err);
+		if (ret != 0)
+			break;
+		vm->n_vcpus++;
+		vcpu->env = &vm->exit_env;
+		vcpu->ended = on_vcpu_ended;
+		vcpu->ctx = vm;
+		ret = kvm_vcpu_enable_dbcn(&vcpu->kvm, err);
+	}
+	return ret;
+}
+
+static int create_kvm(struct vm *vm, const struct vm_config *config, enum vm_fault *fault,
+		      struct err *err)
+{
+	int ret = kvm_vm_init(&vm->kvm, err);
+
+	if (ret == 0)
+		ret = check_guest_fits(vm, config->mem_bytes, fault, err);
+	if (ret == 0)
+		ret = add_memory(vm, err);
+	if (ret == 0)
+		ret = create_vcpus(vm, config->vcpu_count, err);
+	if (ret == 0)
+		ret = irqchip_init(&vm->irqchip, &vm->kvm, &vm->bus, vm->vcpus, vm->n_vcpus,
+				   config->irqchip, err);
+	return ret;
+}
+
+static int create_serial(struct vm *vm, struct err *err)
+{
+	struct irq_line irq;
+	int ret = irqchip_line(&vm->irqchip, &vm->kvm, LAYOUT_IRQ_SERIAL, &irq, err);
+
+	if (ret != 0)
+		return ret;
+	vm->has_serial = true;
+	ret = serial_console_init(&vm->serial, vm->base, &vm->bus, &irq, on_leave, vm, err);
+	vm->exit_env.console = &vm->serial.sbi;
+	return ret;
+}
+
+static int create_rtc(struct vm *vm, struct err *err)
+{
+	struct irq_line irq;
+	int ret = irqchip_line(&vm->irqchip, &vm->kvm, LAYOUT_IRQ_RTC, &irq, err);
+
+	return ret == 0 ? rtc_device_init(&vm->rtc, vm->base, &vm->bus, &irq, err) : ret;
+}
+
+static int create_devices(struct vm *vm, const struct vm_config *config, struct err *err)
+{
+	int ret = 0;
+
+	if (config->console == CONFIG_CONSOLE_SERIAL)
+		ret = create_serial(vm, err);
+	if (ret == 0)
+		ret = create_rtc(vm, err);
+	pvpanic_init(&vm->pvpanic, on_panic, vm);
+	if (ret == 0)
+		ret = mmio_bus_add(&vm->bus, LAYOUT_PVPANIC_BASE, LAYOUT_DEVICE_SIZE,
+				   &pvpanic_mmio_ops, &vm->pvpanic, "pvpanic", err);
+	return ret;
+}
+
+static void hide_unusable_extensions(struct isa *isa, enum fdt_irqchip irqchip)
+{
+	/* Without the AIA device KVM passes the extension's registers up to us, who have none. */
+	if (irqchip == FDT_IRQCHIP_PLIC)
+		isa_remove(isa, "ssaia");
+}
+
+static int describe(struct vm *vm, const struct vm_config *config, struct err *err)
+{
+	struct isa isa = { 0 };
+	struct fdt_machine machine = {
+		.n_harts = vm->n_vcpus,
+		.isa = &isa,
+		/* The narrowest that all hosts have: three levels to walk in place of up to five.
+		 */
+		.mmu_type = "riscv,sv39",
+		.irqchip = vm->irqchip.kind,
+		.aia_n_ids = LAYOUT_IMSIC_N_IDS,
+		.n_sources = LAYOUT_IRQ_SOURCES,
+		.has_serial = vm->has_serial,
+		.serial_is_stdout = vm->has_serial,
+		.has_rtc = true,
+		.has_pvpanic = true,
+	};
+	uint64_t timebase_hz = 0;
+	int ret = kvm_vcpu_get_isa(&vm->vcpus[0].kvm, &isa, err);
+
+	hide_unusable_extensions(&isa, vm->irqchip.kind);
+	if (ret == 0)
+		ret = kvm_vcpu_get_timebase(&vm->vcpus[0].kvm, &timebase_hz, err);
+	machine.timebase_hz = (uint32_t)timebase_hz;
+	if (ret == 0)
+		ret = boot_write_fdt(&vm->boot, &vm->mem, config, &machine, err);
+	if (ret == 0)
+		ret = kvm_vcpu_set_entry(&vm->vcpus[0].kvm, vm->boot.kernel.entry, vm->boot.fdt_gpa,
+					 err);
+	return ret;
+}
+
+static void on_end(evutil_socket_t fd, short what, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	(void)fd;
+	(void)what;
+	event_base_loopbreak(vm->base);
+}
+
+static int watch(struct vm *vm, int fd, event_callback_fn callback, struct event **event,
+		 struct err *err)
+{
+	*event = event_new(vm->base, fd, EV_READ | EV_PERSIST, callback, vm);
+	if (*event == NULL || event_add(*event, NULL) != 0)
+		return err_set(err, -ENOMEM, "no memory for the event loop");
+	return 0;
+}
+
+static struct event_base *new_event_base(void)
+{
+	struct event_config *options = event_config_new();
+	struct event_base *base = NULL;
+
+	if (options == NULL)
+		return NULL;
+	/* One thread runs it, and neither environment variables nor locks are wanted. */
+	event_config_set_flag(options, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
+	base = event_base_new_with_config(options);
+	event_config_free(options);
+	return base;
+}
+
+static int create_loop(struct vm *vm, struct err *err)
+{
+	vm->base = new_event_base();
+	if (vm->base == NULL)
+		return err_set(err, -ENOMEM, "create the event loop");
+	vm->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->end_fd < 0)
+		return err_sys(err, "create an eventfd");
+	return watch(vm, vm->end_fd, on_end, &vm->end_event, err);
+}
+
+static int build(struct vm *vm, const struct vm_config *config, enum vm_fault *fault,
+		 struct err *err)
+{
+	int ret;
+
+	*fault = VM_FAULT_CONFIG;
+	ret = boot_load(&vm->boot, &vm->mem, config, err);
+	if (ret != 0)
+		return ret;
+	*fault = VM_FAULT_HOST;
+	ret = create_loop(vm, err);
+	if (ret == 0)
+		ret = create_kvm(vm, config, fault, err);
+	if (ret == 0)
+		ret = create_devices(vm, config, err);
+	if (ret == 0)
+		ret = describe(vm, config, err);
+	return ret;
+}
+
+int vm_new(struct vm **vmp, const struct vm_config *config, enum vm_fault *fault, struct err *err)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int ret;
+
+	*vmp = NULL;
+	*fault = VM_FAULT_HOST;
+	if (vm == NULL)
+		return err_set(err, -ENOMEM, "no memory for a virtual machine");
+	vm->kvm = KVM_VM_NONE;
+	vm->end_fd = -1;
+	vm->signal_fd = -1;
+	vm->exit_env = (struct vcpu_exit_env){ .bus = &vm->bus, .mem = &vm->mem };
+	ret = build(vm, config, fault, err);
+	if (ret != 0) {
+		vm_free(vm);
+		return ret;
+	}
+	*vmp = vm;
+	return 0;
+}
+
+/* ---- running ---- */
+
+static void on_signal(evutil_socket_t fd, short what, void *ctx)
+{
+	struct vm *vm = ctx;
+	struct signalfd_siginfo info;
+
+	(void)what;
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	vm->stopped_by = (int)info.ssi_signo;
+	vm_finish(vm, VM_END_STOPPED);
+}
+
+/* Take SIGTERM and SIGINT on the loop; vCPU threads inherit the mask. */
+static int catch_signals(struct vm *vm, sigset_t *old, struct err *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, old);
+	vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (vm->signal_fd < 0)
+		return err_sys(err, "create a signalfd");
+	return watch(vm, vm->signal_fd, on_signal, &vm->signal_event, err);
+}
+
+static int start_vcpus(struct vm *vm, struct err *err)
+{
+	int ret = 0;
+
+	vcpu_install_kick_handler();
+	for (unsigned int i = 0; i < vm->n_vcpus && ret == 0; i++)
+		ret = vcpu_start(&vm->vcpus[i], err);
+	return ret;
+}
+
+static void stop_vcpus(struct vm *vm)
+{
+	/* First ask all, then wait: they leave KVM side by side. */
+	for (unsigned int i = 0; i < vm->n_vcpus; i++)
+		vcpu_stop(&vm->vcpus[i]);
+	for (unsigned int i = 0; i < vm->n_vcpus; i++)
+		vcpu_join(&vm->vcpus[i]);
+}
+
+static const char *describe_end(const struct vm *vm)
+{
+	switch ((enum vm_end)vm->end) {
+	case VM_END_SHUTDOWN:
+		return "the guest shut down";
+	case VM_END_REBOOT:
+		return "the guest asked for a reboot";
+	case VM_END_PANIC:
+		return "the guest's kernel panicked";
+	case VM_END_STOPPED:
+		return vm->stopped_by == 0 ? "its user left" : strsignal(vm->stopped_by);
+	default:
+		return "it cannot go on";
+	}
+}
+
+static int run(struct vm *vm, struct err *err)
+{
+	int ret = 0;
+
+	if (vm->has_serial)
+		ret = terminal_raw(STDIN_FILENO, err);
+	if (ret == 0)
+		ret = start_vcpus(vm, err);
+	if (ret == 0 && event_base_dispatch(vm->base) < 0)
+		ret = err_set(err, -EIO, "the event loop failed");
+	stop_vcpus(vm);
+	serial_console_flush(&vm->serial);
+	terminal_restore();
+	return ret;
+}
+
+int vm_run(struct vm *vm, struct vm_result *result, struct err *err)
+{
+	sigset_t old;
+	int ret;
+
+	fatal_signals_install(&vm->boot, &vm->mem);
+	ret = catch_signals(vm, &old, err);
+	if (ret == 0)
+		ret = run(vm, err);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret != 0)
+		return ret;
+	*result = (struct vm_result){ .end = (enum vm_end)vm->end, .signal = vm->stopped_by };
+	log_info("VM ended: %s", describe_end(vm));
+	return 0;
+}
+
+static void free_event(struct event *event)
+{
+	if (event != NULL)
+		event_free(event);
+}
+
+void vm_free(struct vm *vm)
+{
+	if (vm == NULL)
+		return;
+	fatal_signals_forget();
+	rtc_device_deinit(&vm->rtc);
+	serial_console_deinit(&vm->serial);
+	irqchip_deinit(&vm->irqchip);
+	for (unsigned int i = 0; i < vm->n_vcpus; i++)
+		kvm_vcpu_deinit(&vm->vcpus[i].kvm);
+	free(vm->vcpus);
+	kvm_vm_deinit(&vm->kvm);
+	free_event(vm->signal_event);
+	close_fd(&vm->signal_fd);
+	free_event(vm->end_event);
+	close_fd(&vm->end_fd);
+	if (vm->base != NULL)
+		event_base_free(vm->base);
+	boot_deinit(&vm->boot);
+	guest_mem_deinit(&vm->mem);
+	free(vm);
+}
