@@ -174,20 +174,33 @@ static int validate_cmdline(const char *cmdline, struct err *err)
 	return 0;
 }
 
+struct size_text {
+	char text[32];
+};
+
+static struct size_text size_text(uint64_t bytes)
+{
+	bool is_whole = is_aligned(bytes, MIB);
+	struct size_text size;
+
+	snprintf(size.text, sizeof(size.text), "%llu %s",
+		 (unsigned long long)(bytes / (is_whole ? MIB : KIB)), is_whole ? "MiB" : "KiB");
+	return size;
+}
+
 static int validate_memory(uint64_t bytes, struct err *err)
 {
+	struct size_text asked = size_text(bytes);
+
 	if (bytes < VM_CONFIG_MEM_MIN)
-		return err_set(err, -EINVAL, "%llu KiB of memory are too little, %llu MiB at least",
-			       (unsigned long long)(bytes / KIB),
-			       (unsigned long long)(VM_CONFIG_MEM_MIN / MIB));
+		return err_set(err, -EINVAL, "%s of memory are too little, %s at least", asked.text,
+			       size_text(VM_CONFIG_MEM_MIN).text);
 	if (bytes > VM_CONFIG_MEM_MAX)
-		return err_set(err, -EINVAL, "%llu MiB of memory are too much, %llu MiB at most",
-			       (unsigned long long)(bytes / MIB),
-			       (unsigned long long)(VM_CONFIG_MEM_MAX / MIB));
+		return err_set(err, -EINVAL, "%s of memory are too much, %s at most", asked.text,
+			       size_text(VM_CONFIG_MEM_MAX).text);
 	if (!is_aligned(bytes, VM_CONFIG_MEM_UNIT))
-		return err_set(err, -EINVAL, "%llu KiB of memory are not a multiple of %llu MiB",
-			       (unsigned long long)(bytes / KIB),
-			       (unsigned long long)(VM_CONFIG_MEM_UNIT / MIB));
+		return err_set(err, -EINVAL, "%s of memory are not a multiple of %s", asked.text,
+			       size_text(VM_CONFIG_MEM_UNIT).text);
 	return 0;
 }
 

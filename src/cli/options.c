@@ -1,0 +1,134 @@
+#include "cli/options.h"
+
+#include "util/assert.h"
+#include "util/bits.h"
+#include "util/parse.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { HELP_COLUMN = 21 };
+
+static size_t name_len(const char *arg)
+{
+	return strcspn(arg, "=");
+}
+
+/* \return the row whose flag \p arg is, with or without "=value", or NULL */
+static const struct option_row *find_row(const struct option_row *rows, const char *arg)
+{
+	size_t len = name_len(arg);
+
+	for (; rows->name != NULL; rows++) {
+		if (strlen(rows->name) == len && strncmp(rows->name, arg, len) == 0)
+			return rows;
+	}
+	return NULL;
+}
+
+static int refuse_unknown(const struct option_row *rows, const char *arg, struct err *err)
+{
+	const char *words[OPTIONS_MAX + 2];
+	unsigned int n_words = 0;
+	const char *nearest;
+	char name[64];
+
+	if (arg[0] != '-')
+		return err_set(err, -EINVAL, "unexpected argument '%.128s'", arg);
+	for (; rows->name != NULL; rows++)
+		words[n_words++] = rows->name;
+	words[n_words++] = "--help";
+	words[n_words] = NULL;
+	snprintf(name, sizeof(name), "%.*s", (int)MIN(name_len(arg), sizeof(name)), arg);
+	nearest = nearest_word(name, words);
+	if (nearest == NULL)
+		return err_set(err, -EINVAL, "unknown flag '%s'", name);
+	return err_set(err, -EINVAL, "unknown flag '%s'; did you mean %s?", name, nearest);
+}
+
+/* Find the value of the flag at argv[*at], which may be in the argument that follows. */
+static int take_value(const struct option_row *rows, const struct option_row *row, int argc,
+		      char **argv, int *at, const char **value, struct err *err)
+{
+	const char *equals = strchr(argv[*at], '=');
+
+	*value = equals == NULL ? NULL : equals + 1;
+	if (row->value_name == NULL)
+		return equals == NULL ? 0 : err_set(err, -EINVAL, "%s takes no value", row->name);
+	if (*value != NULL)
+		return 0;
+	/* A flag in the place of a value is a value forgotten; --flag=--other says it is not. */
+	if (*at + 1 == argc || find_row(rows, argv[*at + 1]) != NULL)
+		return err_set(err, -EINVAL, "%s needs a value: %s %s", row->name, row->name,
+			       row->value_name);
+	*value = argv[++*at];
+	return 0;
+}
+
+static bool is_help(const char *arg)
+{
+	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+int options_parse(const struct option_row *rows, int argc, char **argv, void *target,
+		  struct err *err)
+{
+	uint64_t seen = 0;
+
+	for (int i = 0; i < argc; i++) {
+		const struct option_row *row = find_row(rows, argv[i]);
+		const char *value;
+		int ret;
+
+		if (is_help(argv[i]))
+			return 1;
+		if (row == NULL)
+			return refuse_unknown(rows, argv[i], err);
+		ASSERT(row - rows < OPTIONS_MAX);
+		if ((seen & BIT(row - rows)) != 0)
+			return err_set(err, -EINVAL, "%s is given twice", row->name);
+		seen |= BIT(row - rows);
+		ret = take_value(rows, row, argc, argv, &i, &value, err);
+		if (ret == 0)
+			ret = row->set(target, value, err);
+		if (ret != 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* A line with "--flag VALUE" on the left and a line of help on the right. */
+static size_t help_line(char *buf, size_t size, const char *left, const char *right, size_t len)
+{
+	int written = snprintf(buf, size, "  %-*s %.*s\n", HELP_COLUMN, left, (int)len, right);
+
+	return MIN((size_t)written, size - 1);
+}
+
+static size_t help_row(const struct option_row *row, char *buf, size_t size)
+{
+	const char *help = row->help;
+	size_t used = 0;
+	char left[64];
+
+	snprintf(left, sizeof(left), "%s%s%s", row->name, row->value_name == NULL ? "" : " ",
+		 row->value_name == NULL ? "" : row->value_name);
+	for (;;) {
+		size_t len = strcspn(help, "\n");
+
+		used += help_line(buf + used, size - used, left, help, len);
+		if (help[len] == '\0')
+			return used;
+		help += len + 1;
+		left[0] = '\0';
+	}
+}
+
+void options_help(const struct option_row *rows, char *buf, size_t size)
+{
+	size_t used = strlen(buf);
+
+	for (; rows->name != NULL; rows++)
+		used += help_row(rows, buf + used, size - used);
+}

@@ -1,0 +1,34 @@
+/*
+ * Flags from a table: one row gives the flag's parsing, its line of help and its place among the
+ * suggestions for a mistyped one. Pure functions but for what the rows' setters do.
+ *
+ * A flag is written `--flag value` or `--flag=value`, at most once.
+ */
+#pragma once
+
+#include "util/err.h"
+
+#include <stddef.h>
+
+enum { OPTIONS_MAX = 64 };
+
+struct option_row {
+	const char *name;       /**< with its dashes; NULL ends the table */
+	const char *value_name; /**< in help and messages; NULL: the flag takes no value */
+	const char *help;       /**< a few words; further lines after '\n' */
+	/** \param value NULL when the flag takes none \return 0 or a negative errno with a sentence
+	 */
+	int (*set)(void *target, const char *value, struct err *err);
+};
+
+/**
+ * Parse all of \p argv.
+ * \param target handed to the setters
+ * \return 0; 1 when --help or -h was met (what follows is not looked at); -EINVAL with a sentence;
+ * what a setter returned
+ */
+__attribute__((warn_unused_result)) int options_parse(const struct option_row *rows, int argc,
+						      char **argv, void *target, struct err *err);
+
+/** Append the help of all rows to the text in \p buf, which stays terminated and within \p size. */
+void options_help(const struct option_row *rows, char *buf, size_t size);

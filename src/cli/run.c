@@ -1,0 +1,108 @@
+#include "cli/cli.h"
+#include "cli/run_flags.h"
+#include "config/exit_status.h"
+#include "util/io.h"
+#include "util/log.h"
+#include "vm/vm.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static int show_help(void)
+{
+	static const char tail[] =
+		"\n"
+		"Keys: Ctrl-a x ends the virtual machine, Ctrl-a c shows the keys.\n"
+		"\n"
+		"Examples:\n"
+		"  televm run --kernel Image --initrd initramfs.cpio\n"
+		"  televm run --kernel Image --initrd initramfs.cpio --cpus 4 --memory 1G \\\n"
+		"             --append 'quiet init=/bin/sh'\n"
+		"  televm run --kernel /boot/vmlinux-6.12.0-riscv64 --initrd /boot/initrd.img \\\n"
+		"             --console off\n"
+		"\n"
+		"Exit status: 0 the guest shut down or rebooted, or you left; 3 it panicked;\n"
+		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm(1).\n";
+	char text[4096] = "Usage: televm run --kernel FILE [FLAG...]\n"
+			  "\n"
+			  "Run a virtual machine with its console on this terminal.\n"
+			  "\n";
+	size_t used;
+
+	options_help(run_flags, text, sizeof(text) - sizeof(tail));
+	used = strlen(text);
+	memcpy(text + used, tail, sizeof(tail));
+	return write_all(STDOUT_FILENO, text, strlen(text)) == 0 ? EXIT_STATUS_OK
+								 : EXIT_STATUS_ERROR;
+}
+
+/* How it ended is in the log already. */
+static int status_of(const struct vm_result *result)
+{
+	switch (result->end) {
+	case VM_END_SHUTDOWN:
+	case VM_END_REBOOT:
+		return EXIT_STATUS_OK;
+	case VM_END_PANIC:
+		return EXIT_STATUS_PANIC;
+	case VM_END_VCPU_ERROR:
+		return EXIT_STATUS_VCPU_ERROR;
+	case VM_END_STOPPED:
+		return result->signal == 0 ? EXIT_STATUS_OK : EXIT_STATUS_SIGNAL + result->signal;
+	case VM_END_NONE:
+	case VM_END_HOST_ERROR:
+		break;
+	}
+	return EXIT_STATUS_ERROR;
+}
+
+static int fail(const struct err *err, int status)
+{
+	log_error("%s", err->text);
+	return status;
+}
+
+static int run_config(const struct vm_config *config)
+{
+	struct vm_result result = { .end = VM_END_NONE };
+	enum vm_fault fault = VM_FAULT_HOST;
+	struct vm *vm = NULL;
+	struct err err = { 0 };
+	int ret;
+
+	if (vm_new(&vm, config, &fault, &err) != 0)
+		return fail(&err,
+			    fault == VM_FAULT_CONFIG ? EXIT_STATUS_BAD_CONFIG : EXIT_STATUS_ERROR);
+	ret = vm_run(vm, &result, &err);
+	vm_free(vm);
+	return ret == 0 ? status_of(&result) : fail(&err, EXIT_STATUS_ERROR);
+}
+
+static int parse_and_run(int argc, char **argv, struct vm_config *config)
+{
+	struct err err = { 0 };
+	int ret = cli_parse_run(argc, argv, config, &err);
+
+	if (ret > 0)
+		return show_help();
+	if (ret < 0) {
+		log_error("%s", err.text);
+		log_info("'televm run --help' lists the flags");
+		return EXIT_STATUS_BAD_ARGUMENTS;
+	}
+	log_set_level(config->log_level);
+	if (vm_config_complete(config, &err) != 0)
+		return fail(&err, EXIT_STATUS_BAD_CONFIG);
+	return run_config(config);
+}
+
+int cli_run(int argc, char **argv)
+{
+	struct vm_config config;
+	int status;
+
+	vm_config_init(&config);
+	status = parse_and_run(argc, argv, &config);
+	vm_config_deinit(&config);
+	return status;
+}

@@ -1,0 +1,108 @@
+#include "cli/run_flags.h"
+
+#include "cli/cli.h"
+#include "util/bits.h"
+#include "util/parse.h"
+
+#include <errno.h>
+
+static int set_kernel(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+
+	return vm_config_set_string(&config->kernel_path, value, err);
+}
+
+static int set_initrd(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+
+	return vm_config_set_string(&config->initrd_path, value, err);
+}
+
+static int set_append(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+
+	return vm_config_set_string(&config->append, value, err);
+}
+
+static int set_cmdline(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+
+	return vm_config_set_string(&config->cmdline, value, err);
+}
+
+static int set_cpus(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+	uint64_t count;
+
+	/* Whether so many can be had is the validator's to say. */
+	if (parse_uint(value, UINT32_MAX, &count) != 0)
+		return err_set(err, -EINVAL, "--cpus: '%.64s' is not a number of vCPUs", value);
+	config->vcpu_count = (unsigned int)count;
+	return 0;
+}
+
+static int set_memory(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+
+	if (parse_size(value, MIB, &config->mem_bytes) != 0)
+		return err_set(err, -EINVAL, "--memory: '%.64s' is not a size like 128M or 2G",
+			       value);
+	return 0;
+}
+
+static int set_irqchip(void *target, const char *value, struct err *err)
+{
+	return vm_config_set_irqchip(target, value, err);
+}
+
+static int set_console(void *target, const char *value, struct err *err)
+{
+	return vm_config_set_console(target, value, err);
+}
+
+static int set_copy_kernel(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+
+	(void)value;
+	(void)err;
+	config->copy_kernel = true;
+	return 0;
+}
+
+static int set_log_level(void *target, const char *value, struct err *err)
+{
+	return vm_config_set_log_level(target, value, err);
+}
+
+const struct option_row run_flags[] = {
+	{ "--kernel", "FILE", "RISC-V Linux Image, also gzipped or with an EFI stub", set_kernel },
+	{ "--initrd", "FILE", "initial RAM file system", set_initrd },
+	{ "--append", "TEXT", "add to the kernel command line 'console=ttyS0 panic=1'",
+	  set_append },
+	{ "--cmdline", "TEXT", "replace the kernel command line", set_cmdline },
+	{ "--cpus", "N", "vCPUs, 1 to 32 (default 1)", set_cpus },
+	{ "--memory", "SIZE", "RAM like 128M or 2G, 16M at least (default 256M)", set_memory },
+	{ "--irqchip", "KIND",
+	  "interrupt controller: auto, plic (in user space) or aia\n(in the kernel); default auto",
+	  set_irqchip },
+	{ "--console", "KIND", "serial, on the terminal (default), or off", set_console },
+	{ "--copy-kernel", NULL, "read the kernel's file instead of mapping it", set_copy_kernel },
+	{ "--log-level", "LEVEL", "off, error, warn, info (default) or debug", set_log_level },
+	{ NULL, NULL, NULL, NULL },
+};
+
+int cli_parse_run(int argc, char **argv, struct vm_config *config, struct err *err)
+{
+	int ret = options_parse(run_flags, argc, argv, config, err);
+
+	if (ret == 0 && config->kernel_path == NULL)
+		return err_set(err, -EINVAL, "which kernel? --kernel FILE is needed");
+	return ret;
+}
