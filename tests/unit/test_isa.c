@@ -50,6 +50,25 @@ static void holds_each_name_once(void **state)
 	assert_false(isa_has(&isa, ""));
 }
 
+static void removes_names(void **state)
+{
+	struct isa isa = { 0 };
+	char buf[ISA_STRING_SIZE];
+
+	(void)state;
+	isa_add(&isa, "i");
+	isa_add(&isa, "zba");
+	isa_add(&isa, "zbb");
+	isa_remove(&isa, "zba");
+	isa_remove(&isa, "zba");
+	isa_remove(&isa, "v");
+	assert_int_equal(isa_string(&isa, buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "rv64i_zbb");
+	isa_remove(&isa, "zbb");
+	isa_remove(&isa, "i");
+	assert_int_equal(isa.n, 0);
+}
+
 /* An old parser reads "zfoo2" as version 2 of "zfoo", which is another extension. */
 static void old_string_has_no_versions(void **state)
 {
@@ -110,6 +129,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(orders_names_canonically),
 		cmocka_unit_test(holds_each_name_once),
+		cmocka_unit_test(removes_names),
 		cmocka_unit_test(old_string_has_no_versions),
 		cmocka_unit_test(tells_when_it_does_not_fit),
 		cmocka_unit_test(largest_set_fits),
