@@ -4,6 +4,17 @@
 #
 # Sourced, never run, after tools/lib.sh.
 
+# without_inherited COMMAND...: without file descriptors that our caller left open: apt hands on
+# one whose number must have a single digit for the shell that it starts.
+without_inherited() (
+	local fd
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		[ "$fd" -le 2 ] || eval "exec $fd>&-"
+	done
+	exec "$@"
+)
+
 # unpack_packages ARCH PACKAGES DIR: the packages (separated by commas) and all they need,
 # unpacked in DIR. Nothing is configured: no maintainer script runs, so no emulation is needed.
 # mmdebstrap writes a tar, which every one of its modes can, and we unpack it: thus the same
@@ -11,7 +22,7 @@
 unpack_packages() {
 	local arch=$1 packages=$2 dir=$3 log=$3.log
 	mkdir -p "$dir"
-	if ! mmdebstrap --variant=extract --architectures="$arch" --include="$packages" \
+	if ! without_inherited mmdebstrap --variant=extract --architectures="$arch" --include="$packages" \
 		--format=tar "$TELEVM_SUITE" - "$(trixie_source)" 2>"$log" |
 		tar -x --no-same-owner -C "$dir" --exclude=./dev --exclude=./proc --exclude=./sys \
 			--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \

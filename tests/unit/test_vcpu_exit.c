@@ -6,6 +6,7 @@
 #include "vm/vcpu_exit.h"
 
 #include <linux/kvm.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define RAM      UINT64_C(0x80000000)
