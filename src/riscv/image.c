@@ -157,8 +157,10 @@ static int check_header(const struct kernel_image *image, const struct head *hea
 
 static int read_header(struct kernel_image *image, const struct head *head, struct err *err)
 {
-	if (head->len < IMAGE_HEADER_SIZE ||
-	    load_le(head->bytes + IMAGE_MAGIC2, 4) != IMAGE_MAGIC2_VALUE)
+	if (head->len < IMAGE_HEADER_SIZE)
+		return err_set(err, -ENOEXEC, "kernel '%s'%s is too short for a kernel: %zu bytes",
+			       image->path, unpacked(image), head->len);
+	if (load_le(head->bytes + IMAGE_MAGIC2, 4) != IMAGE_MAGIC2_VALUE)
 		return err_set(err, -ENOEXEC, "kernel '%s'%s %s", image->path, unpacked(image),
 			       describe(head));
 	image->text_offset = load_le(head->bytes + IMAGE_TEXT_OFFSET, 8);
