@@ -1,0 +1,353 @@
+/*
+ * The command line. The machine below it is a fake: these functions stand in for the library's.
+ */
+#include "cli/cli.h"
+
+#include "config/exit_status.h"
+#include "test.h"
+#include "util/bits.h"
+#include "util/log.h"
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct {
+	int new_ret;
+	enum vm_fault fault;
+	int run_ret;
+	struct vm_result result;
+	unsigned int n_new;
+	unsigned int n_freed;
+} fake;
+
+int vm_new(struct vm **vmp, const struct vm_config *config, enum vm_fault *fault, struct err *err)
+{
+	assert_non_null(config->cmdline);
+	fake.n_new++;
+	*vmp = NULL;
+	*fault = fake.fault;
+	return fake.new_ret == 0 ? 0 : err_set(err, fake.new_ret, "no machine");
+}
+
+int vm_run(struct vm *vm, struct vm_result *result, struct err *err)
+{
+	(void)vm;
+	*result = fake.result;
+	return fake.run_ret == 0 ? 0 : err_set(err, fake.run_ret, "no run");
+}
+
+void vm_free(struct vm *vm)
+{
+	(void)vm;
+	fake.n_freed++;
+}
+
+enum { ARGS_MAX = 16 };
+
+/* Copies: arguments of main() may be written to, string literals not. */
+struct args {
+	int argc;
+	char *argv[ARGS_MAX];
+};
+
+static struct args make_args(const char *const words[])
+{
+	struct args args = { 0 };
+
+	for (; words[args.argc] != NULL; args.argc++)
+		args.argv[args.argc] = strdup(words[args.argc]);
+	return args;
+}
+
+static void free_args(struct args *args)
+{
+	for (int i = 0; i < args->argc; i++)
+		free(args->argv[i]);
+}
+
+/* \return what cli_main() does, with what it wrote to standard output and to the log in \p said */
+static int run_cli(const char *const words[], char said[8192])
+{
+	struct args args = make_args(words);
+	int saved_out = dup(STDOUT_FILENO);
+	ssize_t n;
+	int fds[2];
+	int status;
+
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+	fflush(stdout);
+	dup2(fds[1], STDOUT_FILENO);
+	log_set_fd(fds[1]);
+	status = cli_main(args.argc, args.argv);
+	log_set_fd(STDERR_FILENO);
+	log_set_level(LOG_INFO);
+	dup2(saved_out, STDOUT_FILENO);
+	n = read(fds[0], said, 8191);
+	said[n > 0 ? n : 0] = '\0';
+	close(saved_out);
+	close(fds[0]);
+	close(fds[1]);
+	free_args(&args);
+	return status;
+}
+
+static int parse(const char *const words[], struct vm_config *config, struct err *err)
+{
+	struct args args = make_args(words);
+	int ret;
+
+	vm_config_init(config);
+	ret = cli_parse_run(args.argc, args.argv, config, err);
+	free_args(&args);
+	return ret;
+}
+
+static void every_flag(void **state)
+{
+	static const char *const words[] = { "--kernel",
+					     "Image",
+					     "--initrd=initramfs",
+					     "--append",
+					     "quiet a=b",
+					     "--cpus=4",
+					     "--memory",
+					     "1G",
+					     "--irqchip=aia",
+					     "--console",
+					     "off",
+					     "--copy-kernel",
+					     "--cmdline=",
+					     "--log-level=warn",
+					     NULL };
+	struct vm_config config;
+
+	(void)state;
+	assert_int_equal(parse(words, &config, NULL), 0);
+	assert_string_equal(config.kernel_path, "Image");
+	assert_string_equal(config.initrd_path, "initramfs");
+	assert_string_equal(config.append, "quiet a=b");
+	assert_string_equal(config.cmdline, "");
+	assert_int_equal(config.vcpu_count, 4);
+	assert_int_equal(config.mem_bytes, GIB);
+	assert_int_equal(config.irqchip, CONFIG_IRQCHIP_AIA);
+	assert_int_equal(config.console, CONFIG_CONSOLE_OFF);
+	assert_int_equal(config.log_level, LOG_WARN);
+	assert_true(config.copy_kernel);
+	vm_config_deinit(&config);
+}
+
+static void values_with_dashes_and_equals(void **state)
+{
+	static const char *const words[] = { "--kernel=a=b", "--append", "-- --kernels", NULL };
+	static const char *const equals[] = { "--kernel", "k", "--append=--cpus", NULL };
+	struct vm_config config;
+
+	(void)state;
+	assert_int_equal(parse(words, &config, NULL), 0);
+	assert_string_equal(config.kernel_path, "a=b");
+	assert_string_equal(config.append, "-- --kernels");
+	vm_config_deinit(&config);
+	assert_int_equal(parse(equals, &config, NULL), 0);
+	assert_string_equal(config.append, "--cpus");
+	vm_config_deinit(&config);
+}
+
+static void mistakes_are_named(void **state)
+{
+	static const struct {
+		const char *words[5];
+		const char *said;
+	} rows[] = {
+		{ { NULL }, "--kernel FILE" },
+		{ { "--kernal", "x" }, "did you mean --kernel?" },
+		{ { "--kernal=x" }, "'--kernal'; did you mean --kernel?" },
+		{ { "--hepl" }, "did you mean --help?" },
+		{ { "--network", "x" }, "unknown flag '--network'" },
+		{ { "Image" }, "unexpected argument 'Image'" },
+		{ { "" }, "unexpected argument ''" },
+		{ { "-k", "x" }, "unknown flag '-k'" },
+		{ { "--" }, "unknown flag '--'" },
+		{ { "--kernel" }, "--kernel needs a value: --kernel FILE" },
+		{ { "--kernel", "--cpus", "2" }, "--kernel needs a value" },
+		{ { "--kernel", "--cpus=2" }, "--kernel needs a value" },
+		{ { "--kernel=a", "--kernel", "b" }, "--kernel is given twice" },
+		{ { "--copy-kernel=yes" }, "--copy-kernel takes no value" },
+		{ { "--cpus", "two" }, "'two' is not a number" },
+		{ { "--cpus=" }, "'' is not a number" },
+		{ { "--cpus", "4294967297" }, "'4294967297' is not a number" },
+		{ { "--memory", "lots" }, "'lots' is not a size" },
+		{ { "--memory", "99999999999G" }, "is not a size" },
+		{ { "--irqchip", "apic" }, "auto, plic or aia" },
+		{ { "--console", "vga" }, "serial or off" },
+		{ { "--log-level", "loud" }, "debug" },
+	};
+	struct vm_config config;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = { 0 };
+
+		assert_int_equal(parse(rows[i].words, &config, &err), -EINVAL);
+		if (strstr(err.text, rows[i].said) == NULL)
+			fail_msg("'%s' does not say '%s'", err.text, rows[i].said);
+		vm_config_deinit(&config);
+	}
+}
+
+static void long_arguments_are_cut_in_messages(void **state)
+{
+	char word[4096];
+	const char *const words[] = { word, NULL };
+	struct vm_config config;
+	struct err err = { 0 };
+
+	(void)state;
+	memset(word, 'x', sizeof(word) - 1);
+	word[sizeof(word) - 1] = '\0';
+	assert_int_equal(parse(words, &config, &err), -EINVAL);
+	vm_config_deinit(&config);
+	word[0] = word[1] = '-';
+	assert_int_equal(parse(words, &config, &err), -EINVAL);
+	assert_true(strlen(err.text) < 128);
+	vm_config_deinit(&config);
+}
+
+static void help_and_version(void **state)
+{
+	static const struct {
+		const char *words[5];
+		const char *said;
+	} rows[] = {
+		{ { "televm", "--version" }, "televm " TELEVM_VERSION "\n" },
+		{ { "televm", "-V" }, "televm " TELEVM_VERSION "\n" },
+		{ { "televm", "--help" }, "Usage: televm COMMAND" },
+		{ { "televm", "-h" }, "Usage: televm COMMAND" },
+		{ { "televm", "help" }, "Usage: televm COMMAND" },
+		{ { "televm", "help", "run" }, "Usage: televm run" },
+		{ { "televm", "run", "--help" }, "Usage: televm run" },
+		{ { "televm", "run", "--cpus=2", "-h" }, "Usage: televm run" },
+	};
+	char said[8192];
+
+	(void)state;
+	fake.n_new = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(run_cli(rows[i].words, said), EXIT_STATUS_OK);
+		assert_int_equal(strncmp(said, rows[i].said, strlen(rows[i].said)), 0);
+		for (const char *line = said; line != NULL; line = strchr(line + 1, '\n'))
+			assert_true(strcspn(line + 1, "\n") <= 79);
+	}
+	assert_non_null(strstr(said, "\n  --copy-kernel "));
+	assert_non_null(strstr(said, "Examples:"));
+	assert_int_equal(fake.n_new, 0);
+}
+
+static void bad_arguments_and_bad_configuration(void **state)
+{
+	static const struct {
+		const char *words[6];
+		const char *said;
+		int status;
+	} rows[] = {
+		{ { "televm" }, "no command", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "\x1b[2J" }, "unknown command '?[2J'", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "run" }, "televm run --help", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "run", "--kernel=k", "--cpus=33" },
+		  "33 vCPUs",
+		  EXIT_STATUS_BAD_CONFIG },
+		{ { "televm", "run", "--kernel=k", "--memory=1M" },
+		  "1 MiB",
+		  EXIT_STATUS_BAD_CONFIG },
+	};
+	char said[8192];
+
+	(void)state;
+	fake.n_new = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(run_cli(rows[i].words, said), rows[i].status);
+		assert_non_null(strstr(said, "televm: error: "));
+		assert_non_null(strstr(said, rows[i].said));
+	}
+	assert_int_equal(fake.n_new, 0);
+}
+
+static void exit_status_of_a_run(void **state)
+{
+	static const char *const words[] = { "televm", "run", "--kernel=k", NULL };
+	static const struct {
+		struct vm_result result;
+		int status;
+	} rows[] = {
+		{ { VM_END_SHUTDOWN, 0 }, 0 },       { { VM_END_REBOOT, 0 }, 0 },
+		{ { VM_END_PANIC, 0 }, 3 },          { { VM_END_VCPU_ERROR, 0 }, 4 },
+		{ { VM_END_STOPPED, 0 }, 0 },        { { VM_END_STOPPED, SIGTERM }, 143 },
+		{ { VM_END_STOPPED, SIGINT }, 130 }, { { VM_END_HOST_ERROR, 0 }, 1 },
+		{ { VM_END_NONE, 0 }, 1 },
+	};
+	char said[8192];
+
+	(void)state;
+	fake.n_freed = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		fake.result = rows[i].result;
+		assert_int_equal(run_cli(words, said), rows[i].status);
+	}
+	assert_int_equal(fake.n_freed, ARRAY_SIZE(rows));
+	fake.run_ret = -EIO;
+	assert_int_equal(run_cli(words, said), EXIT_STATUS_ERROR);
+	assert_string_equal(said, "televm: error: no run\n");
+	fake.new_ret = -ENOENT;
+	fake.fault = VM_FAULT_CONFIG;
+	assert_int_equal(run_cli(words, said), EXIT_STATUS_BAD_CONFIG);
+	fake.fault = VM_FAULT_HOST;
+	assert_int_equal(run_cli(words, said), EXIT_STATUS_ERROR);
+	assert_string_equal(said, "televm: error: no machine\n");
+}
+
+/* J03 of the hostile-input checklist: what is opened later must not become standard output. */
+static void closed_standard_descriptors(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		static char name[] = "televm";
+		static char flag[] = "--version";
+		char *argv[] = { name, flag, NULL };
+
+		close(STDIN_FILENO);
+		close(STDOUT_FILENO);
+		if (cli_main(2, argv) != 0 || open("/dev/null", O_RDONLY) <= STDERR_FILENO)
+			_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_flag),
+		cmocka_unit_test(values_with_dashes_and_equals),
+		cmocka_unit_test(mistakes_are_named),
+		cmocka_unit_test(long_arguments_are_cut_in_messages),
+		cmocka_unit_test(help_and_version),
+		cmocka_unit_test(bad_arguments_and_bad_configuration),
+		cmocka_unit_test(exit_status_of_a_run),
+		cmocka_unit_test(closed_standard_descriptors),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
