@@ -1,7 +1,5 @@
 #include "platform/goldfish_rtc.h"
 
-#include "util/bits.h"
-
 #include <time.h>
 
 enum {
@@ -155,17 +153,12 @@ static void write_register(struct goldfish_rtc *rtc, uint64_t offset, uint32_t v
 	}
 }
 
-static bool is_register(uint64_t offset, unsigned int len)
-{
-	return len == 4 && is_aligned(offset, 4);
-}
-
 static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
 {
 	struct goldfish_rtc *rtc = device;
 	uint32_t value;
 
-	if (!is_register(offset, len))
+	if (len != 4)
 		return 0;
 	pthread_mutex_lock(&rtc->lock);
 	value = read_register(rtc, offset);
@@ -177,7 +170,7 @@ static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t
 {
 	struct goldfish_rtc *rtc = device;
 
-	if (!is_register(offset, len))
+	if (len != 4)
 		return;
 	pthread_mutex_lock(&rtc->lock);
 	write_register(rtc, offset, (uint32_t)value);

@@ -48,7 +48,7 @@ static uint32_t existing_sources(const struct plic *plic, unsigned int word)
 
 	if (word == 0)
 		bits &= ~UINT32_C(1);
-	if (word == plic->n_sources / 32 && plic->n_sources % 32 != 31)
+	if (word == plic->n_sources / 32) /* 2 << 31 is 0 here, and all ones are left */
 		bits &= (UINT32_C(2) << plic->n_sources % 32) - 1;
 	return bits;
 }
@@ -115,8 +115,7 @@ static uint32_t claim(struct plic *plic, unsigned int context)
 
 static void complete(struct plic *plic, unsigned int context, uint32_t source)
 {
-	if (source > plic->n_sources || !test_bit(plic->contexts[context].enabled, source) ||
-	    !test_bit(plic->in_service, source))
+	if (source > plic->n_sources || !test_bit(plic->contexts[context].enabled, source))
 		return;
 	assign_bit(plic->in_service, source, false);
 	open_gateway(plic, source);
