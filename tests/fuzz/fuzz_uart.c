@@ -168,6 +168,24 @@ static void send_input(struct model *model, uint8_t value)
 		model->waits = true;
 }
 
+static void take_input(struct model *model, uint8_t len)
+{
+	uint8_t bytes[UINT8_MAX];
+	size_t taken = uart16550_take_input(&model->uart, bytes, len);
+
+	ASSERT(taken == MIN(len, model->received.count));
+	ASSERT(memcmp(bytes, model->received.bytes, taken) == 0);
+	drop(&model->received, taken);
+}
+
+static void write_burst(struct model *model, uint8_t n)
+{
+	for (; n > 0; n--) {
+		model_write(model, UART_TX, n);
+		uart16550_mmio_ops.write(&model->uart, UART_TX, 1, n);
+	}
+}
+
 static void check(struct model *model)
 {
 	uint64_t lsr = uart16550_mmio_ops.read(&model->uart, UART_LSR, 1);
@@ -192,7 +210,12 @@ static void take_step(struct model *model, const uint8_t *step)
 		model->budget += step[2];
 		model->refused = false;
 		uart16550_output_ready(&model->uart);
-		/* Nothing was offered: the next byte may be. */
+		break;
+	case 2:
+		take_input(model, step[2]);
+		break;
+	case 3:
+		write_burst(model, step[2]);
 		break;
 	default:
 		access_register(model, step[1], step[2]);

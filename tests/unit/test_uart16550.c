@@ -335,6 +335,26 @@ static void input_waits_for_room(void **state)
 	port_free(port);
 }
 
+static void input_by_another_way(void **state)
+{
+	struct port *port = port_new(UNLIMITED);
+	static const uint8_t bytes[UART16550_FIFO_SIZE + 1] = "abc";
+	uint8_t got[sizeof(bytes)];
+
+	(void)state;
+	out(port, UART_IER, UART_IER_RDI);
+	assert_int_equal(uart16550_take_input(&port->uart, got, sizeof(got)), 0);
+	uart16550_input(&port->uart, bytes, sizeof(bytes));
+	assert_true(port->irq.is_high);
+	assert_int_equal(uart16550_take_input(&port->uart, got, 2), 2);
+	assert_memory_equal(got, "ab", 2);
+	assert_int_equal(in(port, UART_RX), 'c');
+	assert_int_equal(uart16550_take_input(&port->uart, got, sizeof(got)), sizeof(bytes) - 4);
+	assert_int_equal(port->n_room, 1);
+	assert_false(port->irq.is_high);
+	port_free(port);
+}
+
 static void divisor_latch(void **state)
 {
 	struct port *port = port_new(UNLIMITED);
@@ -730,6 +750,7 @@ int main(void)
 		cmocka_unit_test(every_input_is_an_edge),
 		cmocka_unit_test(input_flood_is_bounded),
 		cmocka_unit_test(input_waits_for_room),
+		cmocka_unit_test(input_by_another_way),
 		cmocka_unit_test(divisor_latch),
 		cmocka_unit_test(ignores_other_accesses),
 		cmocka_unit_test(loopback),
