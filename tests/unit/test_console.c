@@ -244,6 +244,48 @@ static void output_leaves_in_batches(void **state)
 	close_both(fds);
 }
 
+/* A guest that prints a byte now and then, the I/O thread running all the time. */
+static void less_than_a_line_waits_for_more(void **state)
+{
+	unsigned int n_packets = 0;
+	struct rig rig;
+	char buf[2048];
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+	rig_init(&rig, -1, fds[1]);
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(say(&rig, "x"), 1);
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+		n_packets += recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT) > 0;
+	}
+	assert_true(n_packets < 500);
+	rig_deinit(&rig);
+	close_both(fds);
+}
+
+/* Where only a byte at a time is sure to be taken, and so more than the writes of one turn. */
+static void output_byte_by_byte(void **state)
+{
+	struct rig rig;
+	char line[201];
+	char buf[256];
+
+	(void)state;
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 2] = '\n';
+	line[sizeof(line) - 1] = '\0';
+	rig_init(&rig, -1, -1);
+	rig.console.out.mode = STREAM_POLL;
+	rig.console.out.chunk = 1;
+	assert_int_equal(say(&rig, line), sizeof(line) - 1);
+	pump(&rig, 50);
+	read_now(rig.out[0], buf, sizeof(buf));
+	assert_string_equal(buf, line);
+	rig_deinit(&rig);
+}
+
 enum { SLOW_BYTES = 2 * 1024 * 1024 };
 
 /* A vCPU that waits while the console takes less than it is offered. */
@@ -774,6 +816,14 @@ static void leaving_a_guest_that_hangs(void **state)
 	type(&rig, "ls\r");
 	pump_until_taken(&rig, 3);
 	assert_memory_equal(rig.taken, "ls\r", 3);
+	/* And so is patience: what comes while it is busy for a moment is all kept. */
+	rig.guest_room = rig.n_taken = 0;
+	for (int i = 0; i < 500; i++)
+		type(&rig, "go ");
+	pump(&rig, 50);
+	rig.guest_room = SIZE_MAX;
+	console_input_room(&rig.console);
+	pump_until_taken(&rig, 1500);
 	rig_deinit_pty(&rig);
 }
 
@@ -804,6 +854,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(output_of_a_line_and_of_less),
 		cmocka_unit_test(output_leaves_in_batches),
+		cmocka_unit_test(less_than_a_line_waits_for_more),
+		cmocka_unit_test(output_byte_by_byte),
 		cmocka_unit_test(nothing_is_lost_on_a_slow_reader),
 		cmocka_unit_test(a_stuck_reader_holds_nobody_up),
 		cmocka_unit_test(input_does_not_put_off_dropping),
