@@ -3,6 +3,7 @@
 #include "util/assert.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static struct {
 	_Atomic int fd;
 	_Atomic int level;
 	_Atomic bool raw;
+	_Atomic uint32_t n_lost; /* lines since the last one that the reader took */
 } logger = { .fd = STDERR_FILENO, .level = LOG_INFO };
 
 static const char *const level_names[] = {
@@ -47,6 +49,14 @@ static void make_printable(char *text)
 	}
 }
 
+/* A terminal that its user stopped must not stop a vCPU that has something to say. */
+static bool reader_has_room(void)
+{
+	struct pollfd poll_fd = { .fd = logger.fd, .events = POLLOUT };
+
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
 __attribute__((format(printf, 2, 0))) static void write_line(enum log_level level,
 							     const char *format, va_list args)
 {
@@ -55,6 +65,10 @@ __attribute__((format(printf, 2, 0))) static void write_line(enum log_level leve
 	const size_t room = sizeof(line) - 3; /* CR, LF and the NUL of vsnprintf */
 	size_t len;
 
+	if (!reader_has_room()) {
+		atomic_fetch_add(&logger.n_lost, 1);
+		return;
+	}
 	len = (size_t)snprintf(line, room, "televm: %s", level_names[level]);
 	vsnprintf(line + len, room - len, format, args);
 	make_printable(line);
@@ -68,12 +82,33 @@ __attribute__((format(printf, 2, 0))) static void write_line(enum log_level leve
 	errno = saved_errno;
 }
 
+__attribute__((format(printf, 2, 3))) static void write_one(enum log_level level,
+							    const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	write_line(level, format, args);
+	va_end(args);
+}
+
+static void tell_lost_lines(void)
+{
+	uint32_t n_lost;
+
+	if (logger.n_lost == 0 || !reader_has_room())
+		return;
+	n_lost = atomic_exchange(&logger.n_lost, 0);
+	write_one(LOG_WARN, "%u log lines were lost: the log's reader was stuck", n_lost);
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	va_list args;
 
 	if ((int)level > logger.level)
 		return;
+	tell_lost_lines();
 	va_start(args, format);
 	write_line(level, format, args);
 	va_end(args);

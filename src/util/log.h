@@ -6,6 +6,8 @@
  * is allocated or buffered. Lines of a guest's making go through log_guest(), which lets a few
  * through and counts the rest: a guest cannot fill the host's disk with complaints.
  *
+ * A reader that is stuck (a stopped terminal, a full pipe) loses lines, counted; nobody waits.
+ *
  * All functions may be called from any thread.
  */
 #pragma once
