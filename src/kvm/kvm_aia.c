@@ -1,25 +1,28 @@
 #include "kvm/kvm_aia.h"
 
 #include "kvm/kvm_vm.h"
-#include "util/assert.h"
+#include "riscv/layout.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
 
 #include <errno.h>
 #include <linux/kvm.h>
-#include <stdio.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+
+static void set_line(const struct kvm_aia *aia, uint32_t source, uint32_t level)
+{
+	struct kvm_irq_level line = { .irq = source, .level = level };
+
+	/* Fails only for a source that does not exist. */
+	(void)ioctl(aia->vm_fd, KVM_IRQ_LINE, &line);
+}
 
 static void aia_raise(struct irq_sink *sink, uint32_t source)
 {
 	const struct kvm_aia *aia = container_of(sink, struct kvm_aia, sink);
-	const uint64_t one = 1;
 
-	ASSERT(source <= LAYOUT_IRQ_SOURCES && aia->irqfds[source] >= 0);
-	/* KVM empties the counter at once, so the write neither blocks nor falls short. */
-	if (write(aia->irqfds[source], &one, sizeof(one)) != sizeof(one))
-		return;
+	set_line(aia, source, 1);
+	set_line(aia, source, 0);
 }
 
 static void aia_lower(struct irq_sink *sink, uint32_t source)
@@ -80,8 +83,7 @@ int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm, unsigned int n_ha
 
 	*aia = KVM_AIA_NONE;
 	aia->sink = (struct irq_sink){ .raise = aia_raise, .lower = aia_lower };
-	for (size_t i = 0; i < ARRAY_SIZE(aia->irqfds); i++)
-		aia->irqfds[i] = -1;
+	aia->vm_fd = vm->vm_fd;
 	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &device) != 0)
 		return err_sys(err, "create the interrupt controller (AIA) in KVM");
 	aia->device_fd = (int)device.fd;
@@ -96,28 +98,7 @@ int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm, unsigned int n_ha
 	return err_set(err, ret, "set up the interrupt controller (AIA) in KVM: error %d", -ret);
 }
 
-int kvm_aia_connect(struct kvm_aia *aia, const struct kvm_vm *vm, uint32_t source, struct err *err)
-{
-	cleanup_close int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct kvm_irqfd irqfd = { .gsi = source };
-
-	ASSERT(source >= 1 && source <= LAYOUT_IRQ_SOURCES && aia->irqfds[source] < 0);
-	if (fd < 0)
-		return err_sys(err, "create an eventfd for interrupt %u", source);
-	irqfd.fd = (uint32_t)fd;
-	if (ioctl(vm->vm_fd, KVM_IRQFD, &irqfd) != 0)
-		return err_sys(err, "connect interrupt %u to KVM", source);
-	aia->irqfds[source] = take_fd(&fd);
-	return 0;
-}
-
 void kvm_aia_deinit(struct kvm_aia *aia)
 {
-	/* An object that was only zeroed has no sink, and its descriptors are not ours. */
-	if (aia->sink.raise == NULL)
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(aia->irqfds); i++)
-		close_fd(&aia->irqfds[i]);
 	close_fd(&aia->device_fd);
-	aia->sink.raise = NULL;
 }

@@ -3,13 +3,16 @@
  * Architecture (KVM_DEV_TYPE_RISCV_AIA), in mode AUTO: a hart uses one of the processor's guest
  * interrupt files while one is free, and the kernel's emulation otherwise.
  *
- * To devices it is a struct irq_sink whose lines are edges: each connected source has an irqfd, so
- * raise() is one write to an eventfd from any thread and lower() is nothing.
+ * To devices it is a struct irq_sink whose lines are edges: raise() pulses the APLIC's wired source
+ * by two ioctls (KVM_IRQ_LINE, up and down) from any thread, and lower() is nothing.
+ *
+ * Not by an irqfd: of one whose route is an APLIC source, Linux 6.12 injects the rising half in the
+ * waker's context and never the falling one (kvm_arch_set_irq_inatomic), so that only the first
+ * interrupt arrives. See docs/decisions/0001.
  */
 #pragma once
 
 #include "bus/irq.h"
-#include "riscv/layout.h"
 #include "util/err.h"
 
 #include <stdint.h>
@@ -19,7 +22,7 @@ struct kvm_vm;
 struct kvm_aia {
 	struct irq_sink sink;
 	int device_fd;
-	int irqfds[LAYOUT_IRQ_SOURCES + 1]; /**< by source; -1 where nothing is connected */
+	int vm_fd; /**< borrowed */
 };
 
 #define KVM_AIA_NONE ((struct kvm_aia){ .device_fd = -1 })
@@ -32,11 +35,5 @@ struct kvm_aia {
 __attribute__((warn_unused_result)) int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm,
 						     unsigned int n_harts, struct err *err);
 
-/** Connect \p source, so that the sink's raise() delivers it. Once for each line, before running.
- */
-__attribute__((warn_unused_result)) int kvm_aia_connect(struct kvm_aia *aia,
-							const struct kvm_vm *vm, uint32_t source,
-							struct err *err);
-
-/** Close everything. Legal on KVM_AIA_NONE and on a zeroed one, and twice. */
+/** Close it. Legal on KVM_AIA_NONE, and twice. */
 void kvm_aia_deinit(struct kvm_aia *aia);

@@ -44,15 +44,13 @@ int irqchip_init(struct irqchip *irqchip, const struct kvm_vm *kvm, struct mmio_
 	return ret;
 }
 
-int irqchip_line(struct irqchip *irqchip, const struct kvm_vm *kvm, uint32_t source,
-		 struct irq_line *line, struct err *err)
+struct irq_line irqchip_line(struct irqchip *irqchip, uint32_t source)
 {
-	if (irqchip->kind == FDT_IRQCHIP_PLIC) {
-		*line = (struct irq_line){ .sink = &irqchip->plic.sink, .source = source };
-		return 0;
-	}
-	*line = (struct irq_line){ .sink = &irqchip->aia.sink, .source = source };
-	return kvm_aia_connect(&irqchip->aia, kvm, source, err);
+	return (struct irq_line){
+		.sink = irqchip->kind == FDT_IRQCHIP_PLIC ? &irqchip->plic.sink
+							  : &irqchip->aia.sink,
+		.source = source,
+	};
 }
 
 void irqchip_deinit(struct irqchip *irqchip)

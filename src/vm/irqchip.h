@@ -37,10 +37,8 @@ __attribute__((warn_unused_result)) int irqchip_init(struct irqchip *irqchip,
 						     struct vcpu *vcpus, unsigned int n_vcpus,
 						     enum config_irqchip wanted, struct err *err);
 
-/** The line of a source, ready to be raised. Once for each source. */
-__attribute__((warn_unused_result)) int irqchip_line(struct irqchip *irqchip,
-						     const struct kvm_vm *kvm, uint32_t source,
-						     struct irq_line *line, struct err *err);
+/** The line of a source, for the device that is given it. */
+struct irq_line irqchip_line(struct irqchip *irqchip, uint32_t source);
 
 /** Legal on a zeroed object, and twice. */
 void irqchip_deinit(struct irqchip *irqchip);

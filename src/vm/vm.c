@@ -177,23 +177,18 @@ static int create_kvm(struct vm *vm, const struct vm_config *config, enum vm_fau
 
 static int create_serial(struct vm *vm, struct err *err)
 {
-	struct irq_line irq;
-	int ret = irqchip_line(&vm->irqchip, &vm->kvm, LAYOUT_IRQ_SERIAL, &irq, err);
+	const struct irq_line irq = irqchip_line(&vm->irqchip, LAYOUT_IRQ_SERIAL);
 
-	if (ret != 0)
-		return ret;
 	vm->has_serial = true;
-	ret = serial_console_init(&vm->serial, vm->base, &vm->bus, &irq, on_leave, vm, err);
 	vm->exit_env.console = &vm->serial.sbi;
-	return ret;
+	return serial_console_init(&vm->serial, vm->base, &vm->bus, &irq, on_leave, vm, err);
 }
 
 static int create_rtc(struct vm *vm, struct err *err)
 {
-	struct irq_line irq;
-	int ret = irqchip_line(&vm->irqchip, &vm->kvm, LAYOUT_IRQ_RTC, &irq, err);
+	const struct irq_line irq = irqchip_line(&vm->irqchip, LAYOUT_IRQ_RTC);
 
-	return ret == 0 ? rtc_device_init(&vm->rtc, vm->base, &vm->bus, &irq, err) : ret;
+	return rtc_device_init(&vm->rtc, vm->base, &vm->bus, &irq, err);
 }
 
 static int create_devices(struct vm *vm, const struct vm_config *config, struct err *err)
