@@ -1,6 +1,6 @@
 # The front door: each target calls one script or meson. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup sysroot run shell
+.PHONY: help setup sysroot run shell televm guests kernel test test-long fuzz lint format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -17,3 +17,31 @@ run: setup televm ## boot the emulated host and in it a microVM with Debian's ke
 
 shell: setup televm ## a shell in the emulated host, with televm and the guests that are built
 	@testbed/run -- bash
+
+televm: setup ## build the program for riscv64: build/riscv64/televm
+	@tools/build riscv64
+
+kernel: setup ## build the small guest kernel from Debian's sources
+	@guest/build-kernel
+
+guests: kernel ## build every guest: both kernels and their initramfs
+	@guest/build-initramfs
+	@guest/build-debian
+
+test: ## run all tests; ends with "N passed, N failed"
+	@tools/test
+
+test-long: setup televm guests ## the loops that take long: many boots, many VMs at once
+	@tests/system/run --long
+
+fuzz: ## fuzz every target for ten minutes each
+	@TELEVM_FUZZ_SECONDS=600 tools/test fuzz
+
+lint: ## check format, include directions, clang-tidy and scripts
+	@tools/lint
+
+format: setup ## put all C files into the project's format
+	@clang-format-19 -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'guest/*.[ch]')
+
+clean: ## remove build/; what is cached outside stays
+	@rm -rf build
