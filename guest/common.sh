@@ -38,7 +38,7 @@ unpack() {
 place() {
 	if ! cmp -s "$1" "$2"; then
 		mkdir -p "$(dirname "$2")"
-		cp "$1" "$2.new"
+		cp --sparse=always "$1" "$2.new"
 		mv "$2.new" "$2"
 	fi
 	say "$2: $(stat -c %s "$2") bytes"

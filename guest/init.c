@@ -22,8 +22,8 @@
 #include <stddef.h>
 
 #define ENDS_POWEROFF SIGUSR2 /* as busybox's poweroff, halt and reboot tell process 1 */
-#define ENDS_HALT SIGUSR1
-#define ENDS_REBOOT SIGTERM
+#define ENDS_HALT     SIGUSR1
+#define ENDS_REBOOT   SIGTERM
 
 #define MAX_WORDS 32
 
@@ -44,7 +44,7 @@ static long call6(long number, long a, long b, long c, long d, long e, long f)
 	return a0;
 }
 
-#define CALL(number, a, b, c, d, e, ...) \
+#define CALL(number, a, b, c, d, e, ...)                                                           \
 	call6(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 #define call(...) CALL(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 
@@ -287,7 +287,10 @@ static void exec_shell(void)
 	print("televm-guest: there is no shell here\n");
 }
 
-/* A session of its own with the console as its terminal: Ctrl-C and job control work. */
+/*
+ * Process 1 leads the session that has the console as its terminal. Were it the command, the end
+ * of the command would hang up the terminal, and what it printed last would be thrown away.
+ */
 static void own_terminal(void)
 {
 	long fd;
@@ -303,6 +306,27 @@ static void own_terminal(void)
 		call(__NR_close, fd);
 }
 
+/* The calling process becomes the terminal's foreground job: Ctrl-C is for it. */
+static void come_to_foreground(void)
+{
+	static const unsigned long ttou = 1UL << (SIGTTOU - 1);
+	int group;
+
+	call(__NR_setpgid, 0, 0);
+	group = (int)call(__NR_getpid);
+	/* Whoever is not in the foreground yet is stopped for asking, unless the signal is blocked.
+	 */
+	call(__NR_rt_sigprocmask, SIG_BLOCK, &ttou, NULL, sizeof(ttou));
+	call(__NR_ioctl, 0, TIOCSPGRP, &group);
+	call(__NR_rt_sigprocmask, SIG_UNBLOCK, &ttou, NULL, sizeof(ttou));
+}
+
+/* Wait until the terminal has sent what was written to it. */
+static void drain_terminal(void)
+{
+	call(__NR_ioctl, 0, TCSBRK, 1);
+}
+
 static const unsigned long watched = 1UL << (SIGCHLD - 1) | 1UL << (ENDS_POWEROFF - 1) |
 				     1UL << (ENDS_HALT - 1) | 1UL << (ENDS_REBOOT - 1);
 
@@ -313,7 +337,7 @@ static long start(const struct request *request)
 	if (pid != 0)
 		return pid;
 	call(__NR_rt_sigprocmask, SIG_UNBLOCK, &watched, NULL, sizeof(watched));
-	own_terminal();
+	come_to_foreground();
 	if (request->exec)
 		exec_command(request->exec);
 	else
@@ -367,6 +391,7 @@ static void reboot(unsigned int how)
 
 static void finish(char *how)
 {
+	drain_terminal();
 	call(__NR_sync);
 	if (value_of(how, "reboot"))
 		reboot(LINUX_REBOOT_CMD_RESTART);
@@ -389,6 +414,7 @@ void start_of_program(void)
 	load_modules();
 	call(__NR_rt_sigprocmask, SIG_BLOCK, &watched, NULL, sizeof(watched));
 	read_request(&request);
+	own_terminal();
 	wait_for(start(&request), &request);
 	finish(request.end);
 }
