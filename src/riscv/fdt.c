@@ -16,7 +16,7 @@
 enum {
 	PHANDLE_CPU_INTC = 1,
 	PHANDLE_IRQCHIP = PHANDLE_CPU_INTC + LAYOUT_MAX_HARTS, /* PLIC or APLIC */
-	PHANDLE_IMSIC,
+	PHANDLE_IMSIC = PHANDLE_IRQCHIP + 1,
 };
 
 /* A tree being written. The first error sticks and makes all that follows do nothing. */
@@ -195,11 +195,11 @@ static void put_interrupts_extended(struct writer *w)
 {
 	fdt32_t cells[2 * LAYOUT_MAX_HARTS];
 
-	for (uint32_t hart = 0; hart < w->machine->n_harts; hart++) {
-		cells[2 * hart] = cpu_to_fdt32(PHANDLE_CPU_INTC + hart);
+	for (size_t hart = 0; hart < w->machine->n_harts; hart++) {
+		cells[2 * hart] = cpu_to_fdt32(PHANDLE_CPU_INTC + (uint32_t)hart);
 		cells[2 * hart + 1] = cpu_to_fdt32(IRQ_S_EXTERNAL);
 	}
-	put_bytes(w, "interrupts-extended", cells, 2 * w->machine->n_harts * sizeof(cells[0]));
+	put_bytes(w, "interrupts-extended", cells, 2 * sizeof(cells[0]) * w->machine->n_harts);
 }
 
 static void put_plic(struct writer *w)

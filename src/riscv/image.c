@@ -392,7 +392,7 @@ static int find_room(struct initrd *initrd, const char *path, uint64_t low_gpa, 
 		return err_set(err, -ENOSPC,
 			       "initramfs '%s' does not fit: it needs %llu MiB above the kernel, "
 			       "%llu MiB are free",
-			       path, (unsigned long long)(size / MIB + (size % MIB != 0)),
+			       path, (unsigned long long)(align_up(size, MIB) / MIB),
 			       (unsigned long long)(room / MIB));
 	initrd->start = align_down(high - size, LAYOUT_PAGE_SIZE);
 	initrd->end = initrd->start + size;

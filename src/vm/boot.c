@@ -3,9 +3,9 @@
 #include "config/config.h"
 #include "riscv/layout.h"
 #include "util/bits.h"
-#include "util/cleanup.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -49,16 +49,23 @@ int boot_load(struct boot *boot, struct guest_mem *mem, const struct vm_config *
 	return ret;
 }
 
+static int write_fdt(const struct boot *boot, const struct guest_mem *mem,
+		     const struct fdt_machine *machine, void *tree, struct err *err)
+{
+	size_t used;
+	int ret = fdt_build(machine, tree, LAYOUT_FDT_SIZE, &used, err);
+
+	if (ret == 0 && guest_mem_write(mem, boot->fdt_gpa, tree, used) != 0)
+		ret = err_set(err, -EFAULT, "the device tree does not fit into guest memory");
+	return ret;
+}
+
 int boot_write_fdt(const struct boot *boot, const struct guest_mem *mem,
 		   const struct vm_config *config, struct fdt_machine *machine, struct err *err)
 {
-	/* Not in place: libfdt writes from both ends of the buffer before it packs the tree. */
-	cleanup_free void *tree = malloc(LAYOUT_FDT_SIZE);
-	size_t used;
+	void *tree;
 	int ret;
 
-	if (tree == NULL)
-		return err_set(err, -ENOMEM, "no memory for the device tree");
 	machine->ram_gpa = LAYOUT_RAM_BASE;
 	machine->ram_size = config->mem_bytes;
 	machine->bootargs = config->cmdline;
@@ -69,9 +76,13 @@ int boot_write_fdt(const struct boot *boot, const struct guest_mem *mem,
 		return err_sys(err, "get random bytes for the guest");
 	/* No KASLR seed: relocating writes to every page of the kernel, which then is not shared.
 	 */
-	ret = fdt_build(machine, tree, LAYOUT_FDT_SIZE, &used, err);
-	if (ret == 0 && guest_mem_write(mem, boot->fdt_gpa, tree, used) != 0)
-		ret = err_set(err, -EFAULT, "the device tree does not fit into guest memory");
+
+	/* Not in place: libfdt writes from both ends of the buffer before it packs the tree. */
+	tree = malloc(LAYOUT_FDT_SIZE);
+	if (tree == NULL)
+		return err_set(err, -ENOMEM, "no memory for the device tree");
+	ret = write_fdt(boot, mem, machine, tree, err);
+	free(tree);
 	return ret;
 }
 
