@@ -11,14 +11,25 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Where Firecracker has no status for a signal, the process dies of it, as if nobody had caught it.
+ */
+enum { DIE_OF_IT = -1 };
+
 static const struct {
 	int signal;
-	enum exit_status status;
+	int status;
 } fatal[] = {
-	{ SIGSYS, EXIT_STATUS_SIGSYS },   { SIGBUS, EXIT_STATUS_SIGBUS },
-	{ SIGSEGV, EXIT_STATUS_SIGSEGV }, { SIGXFSZ, EXIT_STATUS_SIGXFSZ },
-	{ SIGXCPU, EXIT_STATUS_SIGXCPU }, { SIGHUP, EXIT_STATUS_SIGHUP },
+	{ SIGSYS, EXIT_STATUS_SIGSYS },
+	{ SIGBUS, EXIT_STATUS_SIGBUS },
+	{ SIGSEGV, EXIT_STATUS_SIGSEGV },
+	{ SIGXFSZ, EXIT_STATUS_SIGXFSZ },
+	{ SIGXCPU, EXIT_STATUS_SIGXCPU },
+	{ SIGHUP, EXIT_STATUS_SIGHUP },
 	{ SIGILL, EXIT_STATUS_SIGILL },
+	{ SIGABRT, DIE_OF_IT },
+	{ SIGFPE, DIE_OF_IT },
+	{ SIGTRAP, DIE_OF_IT },
+	{ SIGQUIT, DIE_OF_IT },
 };
 
 static struct {
@@ -72,14 +83,35 @@ static void add_cause(struct line *line, const siginfo_t *info)
 	add_text(line, " file was cut short while the guest was using it.");
 }
 
-static void on_fatal_signal(int signal, siginfo_t *info, void *context)
+static void unblock(int signo)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, signo);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+__attribute__((noreturn)) static void end_process(int signo)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++) {
+		if (fatal[i].signal == signo && fatal[i].status != DIE_OF_IT)
+			_exit(fatal[i].status);
+	}
+	signal(signo, SIG_DFL);
+	unblock(signo); /* it is blocked while its handler runs */
+	raise(signo);
+	_exit(EXIT_STATUS_ERROR);
+}
+
+static void on_fatal_signal(int signo, siginfo_t *info, void *context)
 {
 	struct line line = { .len = 0 };
 
 	(void)context;
 	terminal_restore();
 	add_text(&line, "televm: error: Shutting down VM after intercepting signal ");
-	add_number(&line, signal);
+	add_number(&line, signo);
 	add_text(&line, ", code ");
 	add_number(&line, info->si_code);
 	add_text(&line, ".");
@@ -88,11 +120,7 @@ static void on_fatal_signal(int signal, siginfo_t *info, void *context)
 	/* Nobody is left to be told that even this failed. */
 	if (write(STDERR_FILENO, line.text, line.len) < 0)
 		line.len = 0;
-	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++) {
-		if (fatal[i].signal == signal)
-			_exit((int)fatal[i].status);
-	}
-	_exit(EXIT_STATUS_ERROR);
+	end_process(signo);
 }
 
 void fatal_signals_install(const struct boot *boot, const struct guest_mem *mem)
