@@ -76,6 +76,16 @@ static int set_copy_kernel(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_huge_pages(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+
+	(void)value;
+	(void)err;
+	config->huge_pages = true;
+	return 0;
+}
+
 static int set_log_level(void *target, const char *value, struct err *err)
 {
 	return vm_config_set_log_level(target, value, err);
@@ -94,6 +104,10 @@ const struct option_row run_flags[] = {
 	  set_irqchip },
 	{ "--console", "KIND", "serial, on the terminal (default), or off", set_console },
 	{ "--copy-kernel", NULL, "read the kernel's file instead of mapping it", set_copy_kernel },
+	{ "--huge-pages", NULL,
+	  "guest memory in 2 MiB pages that the host has reserved:\nfaster, takes all of it at "
+	  "once",
+	  set_huge_pages },
 	{ "--log-level", "LEVEL", "off, error, warn, info (default) or debug", set_log_level },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -40,6 +40,7 @@ struct vm_config {
 	enum config_irqchip irqchip;
 	enum config_console console;
 	bool copy_kernel; /**< read the kernel's file instead of mapping it */
+	bool huge_pages;  /**< guest memory in reserved 2 MiB pages; the kernel is then copied */
 	enum log_level log_level;
 };
 

@@ -3,8 +3,10 @@
 #include "util/bits.h"
 
 #include <errno.h>
+#include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 /* The size of a second-level leaf in every RISC-V page table, guest stage included. */
@@ -41,7 +43,44 @@ static int check_new_region(const struct guest_mem *gm, uint64_t gpa, uint64_t s
 	return 0;
 }
 
-int guest_mem_add(struct guest_mem *gm, uint64_t gpa, uint64_t size, struct err *err)
+static int map_small_pages(void *at, uint64_t size, struct err *err)
+{
+	if (mprotect(at, size, PROT_READ | PROT_WRITE) != 0)
+		return err_sys(err, "map %llu MiB of guest memory",
+			       (unsigned long long)(size / MIB));
+	return 0;
+}
+
+static int map_huge_pages(void *at, uint64_t size, struct err *err)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | MAP_HUGE_2MB;
+
+	/* Without MAP_NORESERVE: what is missing is told now, not by a SIGBUS while the guest runs.
+	 */
+	if (mmap(at, size, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED)
+		return 0;
+	if (errno == ENOMEM)
+		return err_set(
+			err, -ENOMEM,
+			"huge pages: the host has not enough of them free: reserve %llu with "
+			"'sysctl vm.nr_hugepages=N'",
+			(unsigned long long)(size / HUGE_PAGE));
+	return err_sys(err, "map %llu MiB of guest memory in huge pages",
+		       (unsigned long long)(size / MIB));
+}
+
+/*
+ * A core dump of the monitor is for its bugs, not for the guest's secrets. The name tells guest
+ * memory from the monitor's own in /proc/PID/smaps; kernels without it lose nothing else.
+ */
+static void mark(const struct guest_region *region)
+{
+	madvise(region->hva, region->size, MADV_DONTDUMP);
+	(void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, region->hva, region->size, "guest-ram");
+}
+
+int guest_mem_add(struct guest_mem *gm, uint64_t gpa, uint64_t size, enum guest_mem_backing backing,
+		  struct err *err)
 {
 	struct guest_region region = { .gpa = gpa, .size = size };
 	int ret = check_new_region(gm, gpa, size, err);
@@ -58,14 +97,15 @@ int guest_mem_add(struct guest_mem *gm, uint64_t gpa, uint64_t size, struct err 
 			       (unsigned long long)(size / MIB));
 	start = align_up((uint64_t)(uintptr_t)region.map + HUGE_PAGE, HUGE_PAGE);
 	region.hva = (uint8_t *)region.map + (start - (uint64_t)(uintptr_t)region.map);
-	if (mprotect(region.hva, size, PROT_READ | PROT_WRITE) != 0) {
-		ret = err_sys(err, "map %llu MiB of guest memory",
-			      (unsigned long long)(size / MIB));
+	if (backing == GUEST_MEM_HUGE_PAGES)
+		ret = map_huge_pages(region.hva, size, err);
+	else
+		ret = map_small_pages(region.hva, size, err);
+	if (ret != 0) {
 		munmap(region.map, region.map_size);
 		return ret;
 	}
-	/* A core dump of the monitor is for its bugs, not for the guest's secrets. */
-	madvise(region.hva, size, MADV_DONTDUMP);
+	mark(&region);
 	gm->regions[gm->n_regions++] = region;
 	return 0;
 }

@@ -35,21 +35,29 @@ struct guest_mem {
 	unsigned int n_regions;
 };
 
+/** What backs a region. */
+enum guest_mem_backing {
+	GUEST_MEM_SMALL_PAGES, /**< ordinary memory; nothing is committed until touched */
+	GUEST_MEM_HUGE_PAGES,  /**< reserved 2 MiB pages (hugetlbfs), all set aside at once */
+};
+
 /**
- * Add a region of zeroed anonymous memory. Nothing is committed until touched.
+ * Add a region of zeroed memory.
  * \param gm zero-initialised or in use
  * \param gpa guest-physical start, a multiple of 2 MiB
- * \param size bytes, a multiple of the page size, not 0
- * \return 0; -EINVAL for overlap, overflow or misalignment; -ENOSPC for too many; -errno of mmap
+ * \param size bytes, a multiple of the page size (2 MiB for huge pages), not 0
+ * \return 0; -EINVAL for overlap, overflow or misalignment; -ENOSPC for too many; -ENOMEM when the
+ * host has not reserved enough huge pages; -errno of mmap
  */
 __attribute__((warn_unused_result)) int guest_mem_add(struct guest_mem *gm, uint64_t gpa,
-						      uint64_t size, struct err *err);
+						      uint64_t size, enum guest_mem_backing backing,
+						      struct err *err);
 
 /**
  * Put a private, writable mapping of a file in place of the pages at \p gpa: they share the page
  * cache until the guest writes to them. What lies past the end of the file in its last page reads
  * as zeros.
- * \param gpa page-aligned, inside one region
+ * \param gpa page-aligned, inside one region of small pages
  * \param fd borrowed; may be closed afterwards
  * \param len bytes, any number above 0 that ends inside the same region
  * \return 0; -EINVAL if the range is not inside a region; -errno of mmap

@@ -13,6 +13,9 @@ enum {
 	IER_BITS = UART_IER_RDI | UART_IER_THRI | UART_IER_RLSI | UART_IER_MSI,
 	MCR_BITS = 0x1f,
 	IIR_FIFO_ENABLED = 0xc0,
+	/* A driver that prints reads LSR once or twice a byte; more in a row is waiting for input.
+	 */
+	POLLS_OF_A_LISTENER = 16,
 };
 
 static bool fifo_push(struct uart16550_fifo *fifo, uint8_t byte)
@@ -37,6 +40,12 @@ static bool has_fifo(const struct uart16550 *uart)
 static bool is_loopback(const struct uart16550 *uart)
 {
 	return (uart->mcr & UART_MCR_LOOP) != 0;
+}
+
+/* Would the guest take input, or throw it away when it opens the port? */
+static bool is_listening(const struct uart16550 *uart)
+{
+	return !is_loopback(uart) && ((uart->ier & UART_IER_RDI) != 0 || uart->is_polled);
 }
 
 /* The enabled interrupt conditions, each as the bit of IER that enables it. */
@@ -65,7 +74,7 @@ static void settle(struct uart16550 *uart)
 		irq_lower(&uart->irq);
 
 	/* Half of the FIFO, not a byte: else a guest that reads wakes the other side every time. */
-	if (uart->input_waits && !is_loopback(uart) && uart->rx.count <= UART16550_FIFO_SIZE / 2) {
+	if (uart->input_waits && is_listening(uart) && uart->rx.count <= UART16550_FIFO_SIZE / 2) {
 		uart->input_waits = false;
 		uart->ops->input_room(uart->ctx);
 	}
@@ -134,8 +143,10 @@ static void write_fcr(struct uart16550 *uart, uint8_t value)
 {
 	bool enable = (value & UART_FCR_ENABLE_FIFO) != 0;
 
-	if (enable != has_fifo(uart) || (enable && (value & UART_FCR_CLEAR_RCVR) != 0))
+	if (enable != has_fifo(uart) || (enable && (value & UART_FCR_CLEAR_RCVR) != 0)) {
 		fifo_drop(&uart->rx, uart->rx.count);
+		uart->is_polled = false;
+	}
 	uart->fcr = enable ? value & (UART_FCR_ENABLE_FIFO | UART_FCR_TRIGGER_MASK) : 0;
 }
 
@@ -204,10 +215,15 @@ static uint8_t read_iir(struct uart16550 *uart)
 	return fifo | ((set & UART_IER_MSI) != 0 ? UART_IIR_MSI : UART_IIR_NO_INT);
 }
 
-static uint8_t read_lsr(const struct uart16550 *uart)
+static uint8_t read_lsr(struct uart16550 *uart)
 {
 	uint8_t value = 0;
 
+	if (uart->n_lsr_reads < POLLS_OF_A_LISTENER)
+		uart->n_lsr_reads++;
+	/* While output waits, the guest may as well be waiting for that. */
+	if (uart->n_lsr_reads == POLLS_OF_A_LISTENER && uart->tx.count == 0)
+		uart->is_polled = true;
 	if (uart->tx.count == 0)
 		value |= UART_LSR_THRE | UART_LSR_TEMT;
 	if (uart->rx.count > 0)
@@ -289,6 +305,8 @@ static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
 	if (len != 1 || offset >= N_REGISTERS)
 		return 0;
 	pthread_mutex_lock(&uart->lock);
+	if (offset != UART_LSR)
+		uart->n_lsr_reads = 0;
 	value = read_register(uart, offset);
 	settle(uart);
 	pthread_mutex_unlock(&uart->lock);
@@ -302,6 +320,7 @@ static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t
 	if (len != 1 || offset >= N_REGISTERS)
 		return;
 	pthread_mutex_lock(&uart->lock);
+	uart->n_lsr_reads = 0;
 	write_register(uart, offset, (uint8_t)value);
 	settle(uart);
 	pthread_mutex_unlock(&uart->lock);
@@ -331,7 +350,7 @@ size_t uart16550_input(struct uart16550 *uart, const uint8_t *bytes, size_t len)
 	size_t n = 0;
 
 	pthread_mutex_lock(&uart->lock);
-	if (!is_loopback(uart)) {
+	if (is_listening(uart)) {
 		while (n < len && receive(uart, bytes[n]))
 			n++;
 	}
@@ -347,6 +366,7 @@ size_t uart16550_take_input(struct uart16550 *uart, uint8_t *bytes, size_t len)
 	size_t n = 0;
 
 	pthread_mutex_lock(&uart->lock);
+	uart->is_polled = true;
 	while (n < len && uart->rx.count > 0)
 		bytes[n++] = read_rbr(uart);
 	settle(uart);

@@ -13,7 +13,9 @@
  *
  * Towards the guest, uart16550_input() fills a bounded FIFO and the caller keeps what does not
  * fit. On the chip that would be an overrun; here it is ops->input_room() later. The line is
- * disconnected in loopback mode, so nothing is accepted then.
+ * disconnected in loopback mode, so nothing is accepted then. Nor before somebody listens: drivers
+ * empty the FIFO when they open the port, and what was typed (or piped in) until then would be
+ * lost. A guest listens when it has the receive interrupt enabled, or does nothing but read LSR.
  *
  * Of the line's state only what can be seen is modelled: breaks, parity and framing errors do not
  * occur; the other end always has its modem lines up, but in loopback, where MCR is mirrored.
@@ -71,6 +73,8 @@ struct uart16550 {
 	uint8_t signalled;     /**< conditions that the line was raised for, as bits of IER */
 	bool thre_pending;     /**< THRE is an interrupt that IIR has not told yet */
 	bool input_waits;      /**< uart16550_input() took too little: call ops->input_room() */
+	bool is_polled;        /**< the guest listens without an interrupt */
+	uint8_t n_lsr_reads;   /**< since it last did anything else */
 };
 
 /** Register access, for the MMIO bus; the device is a struct uart16550. */

@@ -22,6 +22,12 @@ static int check_fits_host(uint64_t mem_bytes, struct err *err)
 		       (unsigned long long)(host_bytes / MIB));
 }
 
+/* A file's pages in the midst of huge ones would split them. */
+static bool must_copy(const struct vm_config *config)
+{
+	return config->copy_kernel || config->huge_pages;
+}
+
 static int load_kernel(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
 		       struct err *err)
 {
@@ -30,7 +36,7 @@ static int load_kernel(struct boot *boot, struct guest_mem *mem, const struct vm
 	if (ret != 0)
 		return ret;
 	return kernel_image_load(&boot->image, mem, LAYOUT_RAM_BASE, config->mem_bytes,
-				 config->copy_kernel, &boot->kernel, err);
+				 must_copy(config), &boot->kernel, err);
 }
 
 int boot_load(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
@@ -39,13 +45,15 @@ int boot_load(struct boot *boot, struct guest_mem *mem, const struct vm_config *
 	int ret = check_fits_host(config->mem_bytes, err);
 
 	if (ret == 0)
-		ret = guest_mem_add(mem, LAYOUT_RAM_BASE, config->mem_bytes, err);
+		ret = guest_mem_add(
+			mem, LAYOUT_RAM_BASE, config->mem_bytes,
+			config->huge_pages ? GUEST_MEM_HUGE_PAGES : GUEST_MEM_SMALL_PAGES, err);
 	if (ret == 0)
 		ret = load_kernel(boot, mem, config, err);
 	boot->fdt_gpa = layout_fdt_gpa(LAYOUT_RAM_BASE, config->mem_bytes);
 	if (ret == 0 && config->initrd_path != NULL)
 		ret = initrd_load(&boot->initrd, config->initrd_path, mem, boot->kernel.end,
-				  boot->fdt_gpa, config->copy_kernel, err);
+				  boot->fdt_gpa, must_copy(config), err);
 	return ret;
 }
 

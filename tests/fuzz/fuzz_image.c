@@ -26,7 +26,7 @@ static void load(const char *path, bool copy)
 
 	if (kernel_image_open(&image, path, &err) != 0)
 		return;
-	ASSERT(guest_mem_add(&gm, RAM, RAM_SIZE, &err) == 0);
+	ASSERT(guest_mem_add(&gm, RAM, RAM_SIZE, GUEST_MEM_SMALL_PAGES, &err) == 0);
 	if (kernel_image_load(&image, &gm, RAM, RAM_SIZE, copy, &out, &err) == 0) {
 		ASSERT(out.entry >= RAM && out.end <= layout_fdt_gpa(RAM, RAM_SIZE));
 		ASSERT(out.entry + 64 <= out.end);

@@ -17,7 +17,7 @@ static struct guest_mem one_region(void)
 {
 	struct guest_mem gm = { 0 };
 
-	assert_int_equal(guest_mem_add(&gm, RAM, SIZE, NULL), 0);
+	assert_int_equal(guest_mem_add(&gm, RAM, SIZE, GUEST_MEM_SMALL_PAGES, NULL), 0);
 	return gm;
 }
 
@@ -62,7 +62,7 @@ static void does_not_span_regions(void **state)
 	struct guest_mem gm = one_region();
 
 	(void)state;
-	assert_int_equal(guest_mem_add(&gm, RAM + SIZE, SIZE, NULL), 0);
+	assert_int_equal(guest_mem_add(&gm, RAM + SIZE, SIZE, GUEST_MEM_SMALL_PAGES, NULL), 0);
 	assert_non_null(guest_mem_ptr(&gm, RAM + SIZE, SIZE));
 	assert_null(guest_mem_ptr(&gm, RAM + SIZE - 1, 2));
 	guest_mem_deinit(&gm);
@@ -74,12 +74,17 @@ static void refuses_bad_regions(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(guest_mem_add(&gm, RAM + SIZE - 2 * MIB, SIZE, &err), -EINVAL);
-	assert_int_equal(guest_mem_add(&gm, 0, RAM + 2 * MIB, &err), -EINVAL);
-	assert_int_equal(guest_mem_add(&gm, 4096, SIZE, &err), -EINVAL);
-	assert_int_equal(guest_mem_add(&gm, 0, 0, &err), -EINVAL);
-	assert_int_equal(guest_mem_add(&gm, 0, 4095, &err), -EINVAL);
-	assert_int_equal(guest_mem_add(&gm, UINT64_MAX - 2 * MIB + 1, 4 * MIB, &err), -EINVAL);
+	assert_int_equal(
+		guest_mem_add(&gm, RAM + SIZE - 2 * MIB, SIZE, GUEST_MEM_SMALL_PAGES, &err),
+		-EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 0, RAM + 2 * MIB, GUEST_MEM_SMALL_PAGES, &err),
+			 -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 4096, SIZE, GUEST_MEM_SMALL_PAGES, &err), -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 0, 0, GUEST_MEM_SMALL_PAGES, &err), -EINVAL);
+	assert_int_equal(guest_mem_add(&gm, 0, 4095, GUEST_MEM_SMALL_PAGES, &err), -EINVAL);
+	assert_int_equal(
+		guest_mem_add(&gm, UINT64_MAX - 2 * MIB + 1, 4 * MIB, GUEST_MEM_SMALL_PAGES, &err),
+		-EINVAL);
 	assert_int_equal(gm.n_regions, 1);
 	guest_mem_deinit(&gm);
 }
@@ -90,6 +95,24 @@ static void is_aligned_for_huge_pages(void **state)
 
 	(void)state;
 	assert_true(is_aligned((uintptr_t)gm.regions[0].hva, 2 * MIB));
+	guest_mem_deinit(&gm);
+}
+
+/* Machines that test have no huge pages reserved as a rule: then the sentence tells how to. */
+static void huge_pages_or_a_sentence(void **state)
+{
+	struct guest_mem gm = { 0 };
+	struct err err = { 0 };
+	int ret = guest_mem_add(&gm, RAM, SIZE, GUEST_MEM_HUGE_PAGES, &err);
+
+	(void)state;
+	if (ret == 0) {
+		memset(guest_mem_ptr(&gm, RAM, SIZE), 1, SIZE);
+	} else {
+		assert_int_equal(ret, -ENOMEM);
+		assert_non_null(strstr(err.text, "reserve 8 with 'sysctl vm.nr_hugepages=N'"));
+		assert_int_equal(gm.n_regions, 0);
+	}
 	guest_mem_deinit(&gm);
 }
 
@@ -177,6 +200,7 @@ int main(void)
 		cmocka_unit_test(does_not_span_regions),
 		cmocka_unit_test(refuses_bad_regions),
 		cmocka_unit_test(is_aligned_for_huge_pages),
+		cmocka_unit_test(huge_pages_or_a_sentence),
 		cmocka_unit_test(has_guards_on_both_sides),
 		cmocka_unit_test(copies_with_the_same_check),
 		cmocka_unit_test(maps_files_privately),

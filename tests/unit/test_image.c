@@ -93,7 +93,7 @@ static int set_up(void **state)
 	(void)state;
 	file = good_file();
 	err = (struct err){ 0 };
-	return guest_mem_add(&gm, RAM, RAM_SIZE, &err);
+	return guest_mem_add(&gm, RAM, RAM_SIZE, GUEST_MEM_SMALL_PAGES, &err);
 }
 
 static int tear_down(void **state)

@@ -80,6 +80,13 @@ static void out(struct port *port, uint64_t offset, uint8_t value)
 	rig_write8(&port->mmio, offset, value);
 }
 
+/* A guest that does nothing but look for input, without an interrupt. */
+static void poll_for_input(struct port *port)
+{
+	for (int i = 0; i < 16; i++)
+		in(port, UART_LSR);
+}
+
 static void allow_output(struct port *port, size_t budget)
 {
 	pthread_mutex_lock(&port->lock);
@@ -295,6 +302,7 @@ static void input_flood_is_bounded(void **state)
 	size_t n = 0;
 
 	(void)state;
+	out(port, UART_IER, UART_IER_RDI);
 	for (int i = 0; i < 100; i++)
 		n += uart16550_input(&port->uart, flood, sizeof(flood));
 	assert_int_equal(n, UART16550_FIFO_SIZE);
@@ -312,6 +320,7 @@ static void input_waits_for_room(void **state)
 	static const uint8_t bytes[UART16550_FIFO_SIZE + 1];
 
 	(void)state;
+	out(port, UART_IER, UART_IER_RDI);
 	/* Exactly full is not too little. */
 	assert_int_equal(uart16550_input(&port->uart, bytes, sizeof(bytes) - 1), sizeof(bytes) - 1);
 	out(port, UART_FCR, UART_FCR_ENABLE_FIFO);
@@ -332,6 +341,42 @@ static void input_waits_for_room(void **state)
 	assert_int_equal(port->n_room, 1);
 	out(port, UART_MCR, 0);
 	assert_int_equal(port->n_room, 2);
+	port_free(port);
+}
+
+/* What a driver would empty out of the FIFO when it opens the port stays with the caller. */
+static void input_waits_for_a_listener(void **state)
+{
+	struct port *port = port_new(UNLIMITED);
+
+	(void)state;
+	assert_int_equal(uart16550_input(&port->uart, (const uint8_t *)"x", 1), 0);
+	for (int i = 0; i < 15; i++)
+		in(port, UART_LSR);
+	out(port, UART_TX, 'a'); /* a guest that prints reads LSR too */
+	out(port, UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR);
+	in(port, UART_RX);
+	assert_int_equal(port->n_room, 0);
+	assert_int_equal(uart16550_input(&port->uart, (const uint8_t *)"x", 1), 0);
+	out(port, UART_IER, UART_IER_RDI);
+	assert_int_equal(port->n_room, 1);
+	assert_int_equal(uart16550_input(&port->uart, (const uint8_t *)"x", 1), 1);
+	assert_int_equal(in(port, UART_RX), 'x');
+
+	/* The driver closes the port; another reads without interrupts. */
+	out(port, UART_IER, 0);
+	assert_int_equal(uart16550_input(&port->uart, (const uint8_t *)"y", 1), 0);
+	poll_for_input(port);
+	assert_int_equal(port->n_room, 2);
+	assert_int_equal(uart16550_input(&port->uart, (const uint8_t *)"y", 1), 1);
+	assert_int_equal(in(port, UART_RX), 'y');
+	/* Opening the port anew ends that. */
+	out(port, UART_FCR, 0);
+	assert_int_equal(uart16550_input(&port->uart, (const uint8_t *)"z", 1), 0);
+	/* The SBI debug console listens as well. */
+	uart16550_take_input(&port->uart, NULL, 0);
+	assert_int_equal(port->n_room, 3);
+	assert_int_equal(uart16550_input(&port->uart, (const uint8_t *)"z", 1), 1);
 	port_free(port);
 }
 
@@ -388,6 +433,7 @@ static void ignores_other_accesses(void **state)
 
 	(void)state;
 	out(port, UART_SCR, 0x5a);
+	poll_for_input(port);
 	uart16550_input(&port->uart, (const uint8_t *)"x", 1);
 	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
 		for (uint64_t offset = 0; offset < 16; offset++) {
@@ -449,11 +495,13 @@ static void ier_storm(void **state)
 	struct port *port = port_new(UNLIMITED);
 
 	(void)state;
+	poll_for_input(port);
 	uart16550_input(&port->uart, (const uint8_t *)"x", 1);
 	for (unsigned int i = 0; i < 10000; i++) {
 		out(port, UART_IER, (uint8_t)i);
 		assert_int_equal(port->irq.is_high, (i & (UART_IER_RDI | UART_IER_THRI)) != 0);
 		out(port, UART_FCR, (uint8_t)(i >> 4) & UART_FCR_ENABLE_FIFO);
+		poll_for_input(port);
 		if ((in(port, UART_LSR) & UART_LSR_DR) == 0)
 			uart16550_input(&port->uart, (const uint8_t *)"x", 1);
 	}
@@ -750,6 +798,7 @@ int main(void)
 		cmocka_unit_test(every_input_is_an_edge),
 		cmocka_unit_test(input_flood_is_bounded),
 		cmocka_unit_test(input_waits_for_room),
+		cmocka_unit_test(input_waits_for_a_listener),
 		cmocka_unit_test(input_by_another_way),
 		cmocka_unit_test(divisor_latch),
 		cmocka_unit_test(ignores_other_accesses),

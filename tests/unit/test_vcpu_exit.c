@@ -72,7 +72,7 @@ static int set_up(void **state)
 	struct rig *rig = calloc(1, sizeof(*rig));
 
 	assert_non_null(rig);
-	assert_int_equal(guest_mem_add(&rig->mem, RAM, RAM_SIZE, NULL), 0);
+	assert_int_equal(guest_mem_add(&rig->mem, RAM, RAM_SIZE, GUEST_MEM_SMALL_PAGES, NULL), 0);
 	assert_int_equal(mmio_bus_add(&rig->bus, DEVICE, 0x1000, &device_ops, rig, "device", NULL),
 			 0);
 	rig->room = sizeof(rig->printed);
