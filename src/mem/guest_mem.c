@@ -6,7 +6,6 @@
 #include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 /* The size of a second-level leaf in every RISC-V page table, guest stage included. */
@@ -69,16 +68,6 @@ static int map_huge_pages(void *at, uint64_t size, struct err *err)
 		       (unsigned long long)(size / MIB));
 }
 
-/*
- * A core dump of the monitor is for its bugs, not for the guest's secrets. The name tells guest
- * memory from the monitor's own in /proc/PID/smaps; kernels without it lose nothing else.
- */
-static void mark(const struct guest_region *region)
-{
-	madvise(region->hva, region->size, MADV_DONTDUMP);
-	(void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, region->hva, region->size, "guest-ram");
-}
-
 int guest_mem_add(struct guest_mem *gm, uint64_t gpa, uint64_t size, enum guest_mem_backing backing,
 		  struct err *err)
 {
@@ -105,7 +94,8 @@ int guest_mem_add(struct guest_mem *gm, uint64_t gpa, uint64_t size, enum guest_
 		munmap(region.map, region.map_size);
 		return ret;
 	}
-	mark(&region);
+	/* A core dump of the monitor is for its bugs, not for the guest's secrets. */
+	madvise(region.hva, size, MADV_DONTDUMP);
 	gm->regions[gm->n_regions++] = region;
 	return 0;
 }
