@@ -1,0 +1,7 @@
+/* Says hello and shuts down. */
+#include "guest.h"
+
+main:
+	say	"hello\n"
+	li	a0, 0
+	j	end

@@ -1,0 +1,7 @@
+/* Traps with a trap vector that is not there, as a kernel that crashes before it has one. */
+#include "guest.h"
+
+main:
+	say	"going\n"
+	csrw	stvec, zero
+	unimp

@@ -1,0 +1,331 @@
+"""Starts televm and talks to it: what the tests of this folder share. Runs in the emulated host."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import termios
+import threading
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TELEVM = shutil.which("televm") or "/usr/share/televm/bin/televm"
+SHARE = "/usr/share/televm"
+IMAGE = f"{SHARE}/Image"
+INITRAMFS = f"{SHARE}/initramfs.cpio"
+DEBIAN_IMAGE = f"{SHARE}/Image.debian"
+DEBIAN_INITRAMFS = f"{SHARE}/initramfs.debian.cpio"
+
+HOST = os.environ.get("TELEVM_HOST", "aia")
+HAS_AIA = HOST not in ("plic", "nosstc")
+
+# Seconds that one step may take. The machine may be slow and shared, so this only ends what hangs.
+PATIENCE = 240
+
+CTRL_A, CTRL_C, CTRL_D, CTRL_R = b"\x01", b"\x03", b"\x04", b"\x12"
+
+REACHED = "televm-guest: user space reached"
+SHUT_DOWN = "televm: VM ended: the guest shut down\n"
+REBOOTED = "televm: VM ended: the guest asked for a reboot\n"
+
+
+def tiny(name):
+    """The kernel built from guests/NAME.S."""
+    return f"{HERE}/guests/{name}.bin"
+
+
+class Stream:
+    """Reads a file descriptor to its end, in a thread, and keeps what came."""
+
+    def __init__(self, fd, changed):
+        self.fd = fd
+        self.changed = changed  # a condition
+        self.bytes = bytearray()
+        self.ended = False
+        self.wake = os.eventfd(0)
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
+
+    def work(self):
+        while self.wake not in select.select([self.fd, self.wake], [], [])[0]:
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:  # EIO: nobody has the terminal any more
+                data = b""
+            with self.changed:
+                self.bytes += data
+                self.ended = not data
+                self.changed.notify_all()
+            if not data:
+                return
+
+    def text(self):
+        """As a reader sees it: a terminal's line ends are line ends."""
+        return self.bytes.decode(errors="replace").replace("\r\n", "\n")
+
+    def stop(self):
+        """Read no more."""
+        if self.wake is not None:
+            os.eventfd_write(self.wake, 1)
+            self.thread.join()
+            os.close(self.wake)
+            self.wake = None
+
+
+class Televm:
+    """A televm process. Its output is collected as it comes.
+
+    stdin: "null", "pty" (standard output is the terminal too), "pipe", "closed", or a descriptor
+    stdout: "pipe", "unread" (a pipe of ours that is read only by read_output()), "closed", or a
+    descriptor
+    """
+
+    def __init__(self, *arguments, stdin="null", stdout="pipe", program=None, preexec=None):
+        self.arguments = [*(program or [TELEVM]), *arguments]
+        self.changed = threading.Condition()
+        self.seen = 0
+        self.out = None
+        self.master = self.slave = self.out_fd = self.in_fd = None
+        theirs, closed = [], []
+        if stdin == "pty":
+            self.master, self.slave = pty.openpty()
+            self.mode_before = termios.tcgetattr(self.slave)
+            self.in_fd, stdin_fd = self.master, self.slave
+            if stdout == "pipe":
+                stdout = self.slave
+        elif stdin == "pipe":
+            stdin_fd, self.in_fd = os.pipe()
+            theirs.append(stdin_fd)
+        elif stdin == "null":
+            stdin_fd = subprocess.DEVNULL
+        elif stdin == "closed":
+            stdin_fd = None
+            closed.append(0)
+        else:
+            stdin_fd = stdin
+        if stdout in ("pipe", "unread"):
+            out_fd, stdout_fd = os.pipe()
+            theirs.append(stdout_fd)
+            self.out_fd = out_fd
+        elif stdout == "closed":
+            stdout_fd = None
+            closed.append(1)
+        else:
+            stdout_fd = stdout
+
+        def prepare():
+            if self.slave is not None:
+                os.setsid()
+                fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+            for fd in closed:
+                os.close(fd)
+            if preexec:
+                preexec()
+
+        self.process = subprocess.Popen(self.arguments, stdin=stdin_fd, stdout=stdout_fd,
+                                        stderr=subprocess.PIPE, preexec_fn=prepare)
+        self.pid = self.process.pid
+        for fd in theirs:
+            os.close(fd)
+        self.err = Stream(self.process.stderr.fileno(), self.changed)
+        if self.master is not None:
+            self.out = Stream(self.master, self.changed)
+        elif stdout == "pipe":
+            self.read_output()
+
+    def read_output(self):
+        """Begin to read what is "unread" until now."""
+        self.out = Stream(self.out_fd, self.changed)
+
+    def output(self):
+        return self.out.text() if self.out else ""
+
+    def errors(self):
+        return self.err.text()
+
+    def expect(self, pattern):
+        """Wait until the pattern (a text or a compiled expression) comes in the output, behind what
+        was expected before. Returns the match."""
+        match = self.wait_for(pattern, self.out, self.seen)
+        self.seen = match.end()
+        return match
+
+    def expect_error(self, pattern):
+        """The same for standard error, from its beginning."""
+        return self.wait_for(pattern, self.err, 0)
+
+    def wait_for(self, pattern, stream, start):
+        if isinstance(pattern, str):
+            pattern = re.compile(re.escape(pattern))
+        end = time.monotonic() + PATIENCE
+        with self.changed:
+            while not (match := pattern.search(stream.text(), start)):
+                if stream.ended:
+                    raise AssertionError(f"it ended without {pattern.pattern!r}")
+                if time.monotonic() > end:
+                    raise AssertionError(f"{pattern.pattern!r} did not come in {PATIENCE} s")
+                if self.process.poll() is not None:
+                    self.after()
+                self.changed.wait(1)
+        return match
+
+    def send(self, data):
+        """Type or write all of it."""
+        data = data.encode() if isinstance(data, str) else data
+        begin = time.monotonic()
+        os.set_blocking(self.in_fd, False)
+        while data:
+            _, ready, _ = select.select([], [self.in_fd], [], 1)
+            if ready:
+                with contextlib.suppress(BlockingIOError):
+                    data = data[os.write(self.in_fd, data):]
+            elif time.monotonic() - begin > PATIENCE:
+                raise AssertionError(f"{len(data)} bytes of input were not taken in {PATIENCE} s")
+
+    def close_input(self):
+        os.close(self.in_fd)
+        self.in_fd = None
+
+    def hang_up(self):
+        """Take the terminal away."""
+        self.out.stop()
+        os.close(self.slave)
+        os.close(self.master)
+        self.slave = self.master = self.in_fd = None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def after(self):
+        """The process is gone: keep the terminal's mode and let go of it."""
+        if self.slave is not None:
+            self.mode_after = termios.tcgetattr(self.slave)
+            os.close(self.slave)
+            self.slave = None
+
+    def wait(self):
+        """Wait for the end and return the exit status (negative: killed by a signal)."""
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end in {PATIENCE} s") from None
+        self.after()
+        for stream in (self.out, self.err):
+            if stream:
+                stream.thread.join(PATIENCE)
+        return status
+
+    def stop(self):
+        """Kill it if it still runs, and give back what it took."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.after()
+        for stream in (self.out, self.err):
+            if stream:
+                stream.stop()
+        self.process.stderr.close()
+        for fd in {self.in_fd, self.out_fd, self.master} - {None}:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self.in_fd = self.out_fd = self.master = None
+
+    def report(self):
+        def tail(text):
+            lines = text.rstrip("\n").split("\n")
+            return "\n".join("    " + line for line in lines[-40:])
+        status = self.process.poll()
+        return (f"  command: {' '.join(self.arguments)}\n"
+                f"  status: {'still running' if status is None else status}\n"
+                f"  its output ends with:\n{tail(self.output())}\n"
+                f"  its errors end with:\n{tail(self.errors())}\n")
+
+
+class TestCase(unittest.TestCase):
+    """A test of microVMs. What it started is in its report when it fails, and is stopped after it."""
+
+    alone = False  # not beside another class
+    weight = 1  # heavier classes are begun earlier
+
+    started = ()
+
+    def setUp(self):
+        self.started = []
+
+    def keep(self, vm):
+        self.started.append(vm)
+        self.addCleanup(vm.stop)
+        return vm
+
+    def run_televm(self, *arguments, **streams):
+        """Start `televm run` with these arguments."""
+        return self.keep(Televm("run", *arguments, **streams))
+
+    def run_tiny(self, name, *arguments, **streams):
+        """Start one of the guests of a few instructions."""
+        return self.run_televm("--kernel", tiny(name), *arguments, **streams)
+
+    def run_linux(self, *arguments, ask=None, append="quiet", kernel=IMAGE, initrd=INITRAMFS, **streams):
+        """Start Linux; ask: what its user space is to run."""
+        if ask is not None:
+            append += f' televm.exec="{ask}"'
+        return self.run_televm("--kernel", kernel, "--initrd", initrd, "--append", append, *arguments, **streams)
+
+    def ask_linux(self, ask, *arguments, **how):
+        """Run Linux to its end and return what the command printed."""
+        vm = self.run_linux(*arguments, ask=ask, **how)
+        self.ends(vm, 0, SHUT_DOWN)
+        match = re.search(re.escape(REACHED) + r"[^\n]*\n(.*)televm-guest: exit status 0\n", vm.output(), re.DOTALL)
+        self.assertTrue(match, "the command did not end with status 0")
+        return match[1]
+
+    def ends(self, vm, status, errors=None):
+        """It ends with this status and, if given, exactly these lines on standard error."""
+        got = vm.wait()
+        self.assertEqual(got, status)
+        if errors is not None:
+            self.assertEqual(vm.errors(), errors)
+
+    def refused(self, *arguments, status, sentence, **streams):
+        """It ends at once, with a status and a sentence (an expression) and nothing else."""
+        vm = self.run_televm(*arguments, **streams)
+        got = vm.wait()
+        lines = vm.errors().splitlines()
+        self.assertRegex(vm.errors(), sentence)
+        self.assertEqual(got, status)
+        self.assertTrue(all(line.startswith("televm: ") for line in lines), lines)
+        self.assertLessEqual(len(lines), 2)
+        self.assertEqual(vm.output(), "")
+        return vm
+
+    def assert_terminal_restored(self, vm):
+        self.assertEqual(vm.mode_after, vm.mode_before)
+
+    def folder(self):
+        """A folder of its own in memory."""
+        folder = tempfile.TemporaryDirectory(dir="/tmp")
+        self.addCleanup(folder.cleanup)
+        return folder.name
+
+    def file(self, content=b"", name="file", size=None):
+        path = f"{self.folder()}/{name}"
+        with open(path, "wb") as file:
+            file.write(content)
+            if size is not None:
+                file.truncate(size)
+        return path
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+__all__ = [name for name in globals() if not name.startswith("_")] + ["signal"]

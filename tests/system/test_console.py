@@ -1,0 +1,240 @@
+"""The console between a person, a script or a file, and the guest."""
+
+import hashlib
+import random
+
+from televm import *
+
+
+def checksum(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Typing(TestCase):
+    weight = 5
+
+    def test_session(self):
+        """A person at the shell: lines, ls, Ctrl-c, the keys of televm itself."""
+        vm = self.run_linux(stdin="pty")
+        vm.expect("# ")
+        vm.send("echo one two | tr a-z A-Z\r")
+        vm.expect("ONE TWO\n")
+        vm.expect("# ")
+        vm.send("ls /\r")
+        vm.expect(re.compile(r"\bbin\b.*\bdev\b.*\binit\b.*\bproc\b", re.DOTALL))
+        vm.expect("# ")
+        vm.send("echo begin$((0)); sleep 1000; echo status $?\r")
+        vm.expect("begin0\n")
+        time.sleep(1)  # until sleep runs: there is no sign of that
+        vm.send(CTRL_C)
+        vm.expect("^C")
+        vm.expect("# ")
+        vm.send("echo alive $((6 * 7))\r")
+        vm.expect("alive 42\n")
+        vm.send(CTRL_A + b"c")
+        vm.expect("Ctrl-a x")
+        vm.expect("Ctrl-a Ctrl-a  send Ctrl-a\n")
+        vm.send("cat >/tmp/key\r")
+        time.sleep(1)  # until the line editor has gone
+        vm.send(CTRL_A + CTRL_A + b"\r" + CTRL_D)
+        vm.send("od -An -tx1 /tmp/key\r")
+        vm.expect("01 0a\n")
+        vm.send(CTRL_A + b"x")
+        self.ends(vm, 0, "televm: VM ended: its user left\n")
+        self.assert_terminal_restored(vm)
+
+    def paste(self, size, stdin):
+        data = bytearray(random.Random(size).randbytes(size))
+        if stdin == "pty":
+            data = data.replace(CTRL_A, b"a")
+        vm = self.run_linux(ask=f"stty raw -echo; echo go ahead; head -c {size} | sha256sum", stdin=stdin)
+        vm.expect("go ahead\n")
+        vm.send(bytes(data))
+        vm.expect(re.compile(f"{checksum(data)}  -\\s"))
+        self.ends(vm, 0, SHUT_DOWN)
+
+    def test_paste_of_4_kib(self):
+        self.paste(4096, "pty")
+
+    def test_64_kib_from_a_pipe(self):
+        self.paste(65536, "pipe")
+
+    def test_script_from_a_file(self):
+        """Given from the start, and read when the guest gets there."""
+        script = self.file(b"\necho from the file $((2 * 21))\npoweroff -f\n")
+        with open(script, "rb") as file:
+            vm = self.run_linux(stdin=file)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertIn("from the file 42\n", vm.output())
+
+
+class Output(TestCase):
+    weight = 4
+
+    def test_much_to_a_slow_reader(self):
+        """By the serial line: the guest waits, and nothing is lost."""
+        vm = self.run_linux(ask="seq 12000", stdout="unread")
+        got = bytearray()
+        while data := os.read(vm.out_fd, 1000):
+            got += data
+            time.sleep(0.001)
+        self.ends(vm, 0, SHUT_DOWN)
+        want = "".join(f"{n}\r\n" for n in range(1, 12001)).encode()
+        self.assertIn(want, bytes(got))
+
+    def flood(self):
+        line = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01\n"
+        return "".join(f"{n:08x}{line}" for n in range(16384)) + "end of flood\n"
+
+    def test_a_mebibyte(self):
+        """By the SBI console, to a reader that takes what comes."""
+        vm = self.run_tiny("flood")
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertEqual(vm.output(), self.flood())
+
+    def test_a_mebibyte_to_a_file(self):
+        path = self.file()
+        with open(path, "wb") as file:
+            vm = self.run_tiny("flood", stdout=file)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertEqual(read(path).decode(), self.flood())
+
+    def test_nobody_reads(self):
+        """The guest is not held for ever: what it prints is lost, and that is told."""
+        vm = self.run_tiny("flood", stdout="unread")
+        self.assertEqual(vm.wait(), 0)
+        self.assertRegex(vm.errors(), "console: [0-9]+ bytes of output are lost")
+        self.assertTrue(vm.errors().endswith(SHUT_DOWN))
+
+    def test_nobody_reads_linux(self):
+        vm = self.run_linux(ask="seq 30000", stdout="unread")
+        self.assertEqual(vm.wait(), 0)
+        self.assertTrue(vm.errors().endswith(SHUT_DOWN))
+
+    def test_reader_is_gone(self):
+        vm = self.run_tiny("flood", stdout="unread")
+        os.read(vm.out_fd, 10)
+        os.close(vm.out_fd)
+        vm.out_fd = None
+        self.assertEqual(vm.wait(), 0)
+        self.assertIn("output is dropped from now on", vm.errors())
+        self.assertTrue(vm.errors().endswith(SHUT_DOWN))
+
+    def test_full_device(self):
+        with open("/dev/full", "wb") as full:
+            vm = self.run_tiny("flood", stdout=full)
+        self.assertEqual(vm.wait(), 0)
+        self.assertTrue(vm.errors().endswith(SHUT_DOWN))
+
+
+class Input(TestCase):
+    """Every kind of standard input, with a guest that echoes."""
+
+    def test_pipe(self):
+        vm = self.run_tiny("echo", stdin="pipe")
+        vm.send(b"\x01x is no key here\n" + CTRL_D)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertEqual(vm.output(), "ready\n\x01x is no key here\nbye\n")
+
+    def test_end_of_a_pipe(self):
+        """It is not told to the guest, which goes on."""
+        vm = self.run_tiny("echo", stdin="pipe")
+        vm.send("abc")
+        vm.close_input()
+        vm.expect("abc")
+        time.sleep(0.5)
+        self.assertIsNone(vm.process.poll())
+        vm.signal(signal.SIGTERM)
+        self.ends(vm, 143)
+
+    def test_file(self):
+        content = bytes(range(32, 127)) * 50 + b"\n"
+        with open(self.file(content + CTRL_D), "rb") as file:
+            vm = self.run_tiny("echo", stdin=file)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertEqual(vm.output().encode(), b"ready\n" + content + b"bye\n")
+
+    def waits(self, **streams):
+        """It runs without input, and reads nothing that is not meant for it."""
+        vm = self.run_tiny("echo", **streams)
+        vm.expect("ready\n")
+        time.sleep(0.5)
+        self.assertIsNone(vm.process.poll())
+        vm.signal(signal.SIGTERM)
+        self.ends(vm, 143)
+        self.assertEqual(vm.output(), "ready\n")
+
+    def test_null(self):
+        self.waits(stdin="null")
+
+    def test_closed(self):
+        self.waits(stdin="closed")
+
+    def test_folder(self):
+        fd = os.open("/", os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        self.waits(stdin=fd)
+
+    def test_all_closed(self):
+        vm = self.run_tiny("hello", stdin="closed", stdout="closed", preexec=lambda: os.close(2))
+        self.assertEqual(vm.wait(), 0)
+
+    def test_output_closed(self):
+        self.ends(self.run_tiny("hello", stdin="pipe", stdout="closed"), 0)
+
+    def test_terminal_to_file(self):
+        """Keys from a terminal, output to a file: help comes on the terminal."""
+        path = self.file()
+        with open(path, "wb") as file:
+            vm = self.run_tiny("echo", stdin="pty", stdout=file)
+        end = time.monotonic() + PATIENCE
+        while read(path) != b"ready\n" and time.monotonic() < end:
+            time.sleep(0.05)
+        vm.send(CTRL_A + b"c")
+        vm.expect("Ctrl-a x")
+        vm.send(b"abc" + CTRL_D)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertEqual(read(path), b"ready\nabcbye\n")
+        self.assert_terminal_restored(vm)
+
+
+class Keys(TestCase):
+    def start(self):
+        vm = self.run_tiny("echo", stdin="pty")
+        vm.expect("ready\n")
+        return vm
+
+    def test_terminal_is_raw_meanwhile(self):
+        vm = self.start()
+        mode = termios.tcgetattr(vm.slave)
+        self.assertEqual(mode[3] & (termios.ICANON | termios.ECHO | termios.ISIG), 0)
+        vm.send(CTRL_D)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assert_terminal_restored(vm)
+
+    def test_leave(self):
+        vm = self.start()
+        vm.send(b"abc" + CTRL_A + b"x")
+        self.ends(vm, 0, "televm: VM ended: its user left\n")
+        self.assert_terminal_restored(vm)
+
+    def test_reboot(self):
+        vm = self.start()
+        vm.send(CTRL_R)
+        self.ends(vm, 0, REBOOTED)
+        self.assert_terminal_restored(vm)
+
+    def test_every_byte(self):
+        """All bytes but those that the guest ends by, and Ctrl-a twice for once."""
+        vm = self.start()
+        keys = bytes(set(range(256)) - {1, 4, 18})
+        vm.send(keys + CTRL_A + CTRL_A + CTRL_A + b"q" + b"." + CTRL_D)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertEqual(bytes(vm.out.bytes).split(b"ready\n")[1], keys + b"\x01\x01q.bye\n")
+
+    def test_ctrl_a_alone_waits(self):
+        vm = self.start()
+        vm.send(CTRL_A)
+        time.sleep(0.3)
+        vm.send("x")
+        self.ends(vm, 0, "televm: VM ended: its user left\n")
