@@ -1,0 +1,258 @@
+/*
+ * Runs in the host: starts a monitor, waits until the guest has printed what is expected, and
+ * tells what that took. Where the host counts instructions, so do its clocks: a nanosecond is one.
+ *
+ *   measure [OPTION]... COMMAND [ARGUMENT]...
+ *
+ *   -m TEXT    wait for TEXT and the end of its line (otherwise for the first character)
+ *   -n COUNT   so many monitors, one after the other, all running in the end
+ *   -i MS      wait so long before and after, and show what the kernel knows of the last one
+ *   -x         wait for the monitor's own end instead of killing it
+ *
+ * It prints a line for each monitor,
+ *
+ *   run PID WALL CPU     nanoseconds from before vfork to the text, and of processor time used
+ *
+ * then with -i files as "file PATH", their lines after a tab each, and with -x "end STATUS WALL".
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_RUNS 64
+/*
+ * By the host's clock, and so never waited for: a counting host's clock jumps ahead when there is
+ * nothing to do. It does so while the disk is read, too, hence the length.
+ */
+#define TIMEOUT_MS 3600000
+#define SETTLE_MS  300
+#define NS         1000000000LL
+
+struct options {
+	const char *text;
+	int count;
+	int idle_ms;
+	bool to_end;
+	char **command;
+};
+
+struct run {
+	pid_t pid;
+	int console;
+	int64_t begin;
+};
+
+static struct run runs[MAX_RUNS];
+static int n_runs;
+
+static void kill_all(void)
+{
+	for (int i = 0; i < n_runs; i++)
+		kill(runs[i].pid, SIGKILL);
+	while (wait(NULL) > 0)
+		;
+}
+
+static void die(const char *what)
+{
+	fprintf(stderr, "measure: %s\n", what);
+	kill_all();
+	exit(1);
+}
+
+static int64_t read_clock(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * NS + now.tv_nsec;
+}
+
+/* The monitor's input is a pipe that stays open and empty, its output one that we read. */
+static void start(struct run *run, char **command)
+{
+	int in[2];
+	int out[2];
+
+	if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0)
+		die("no pipe");
+	run->console = out[0];
+	run->begin = read_clock(CLOCK_MONOTONIC);
+	run->pid = vfork();
+	if (run->pid < 0)
+		die("no process");
+	if (run->pid == 0) {
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		execv(command[0], command);
+		_exit(127);
+	}
+	n_runs++;
+	close(in[0]);
+	close(out[1]);
+}
+
+static bool seen(const char *output, const char *text)
+{
+	const char *at = text ? strstr(output, text) : output;
+
+	return at && (text ? strchr(at, '\n') != NULL : *at != 0);
+}
+
+static void wait_for_text(struct run *run, const char *text)
+{
+	static char output[65536];
+	size_t used = 0;
+	struct pollfd poll_fd = { .fd = run->console, .events = POLLIN };
+	ssize_t n;
+
+	output[0] = 0;
+	while (!seen(output, text)) {
+		n = 0;
+		if (used == sizeof(output) - 1 || poll(&poll_fd, 1, TIMEOUT_MS) <= 0 ||
+		    (n = read(run->console, output + used, sizeof(output) - 1 - used)) <= 0) {
+			fprintf(stderr, "%s\n", output);
+			die(n < 0 ? "cannot read" : "the guest did not print what was expected");
+		}
+		used += (size_t)n;
+		output[used] = 0;
+	}
+}
+
+static void measure(const struct options *options)
+{
+	struct run *run = &runs[n_runs];
+	clockid_t cpu_clock;
+	int64_t wall;
+
+	start(run, options->command);
+	wait_for_text(run, options->text);
+	wall = read_clock(CLOCK_MONOTONIC) - run->begin;
+	clock_getcpuclockid(run->pid, &cpu_clock);
+	printf("run %d %lld %lld\n", run->pid, (long long)wall, (long long)read_clock(cpu_clock));
+}
+
+static void show_file(const char *path)
+{
+	char line[4096];
+	FILE *file = fopen(path, "r");
+
+	if (!file)
+		return;
+	printf("file %s\n", path);
+	while (fgets(line, sizeof(line), file))
+		printf("\t%s", line);
+	fclose(file);
+}
+
+static void show_folder(const char *folder)
+{
+	char path[512];
+	struct dirent *entry;
+	DIR *dir = opendir(folder);
+
+	while (dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		if (entry->d_type == DT_REG)
+			show_file(path);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* KVM's own counts of a machine are in a folder PID-FD. */
+static void show_kvm(pid_t pid)
+{
+	static const char kvm[] = "/sys/kernel/debug/kvm";
+	char start_of_name[32];
+	char path[512];
+	struct dirent *entry;
+	DIR *dir = opendir(kvm);
+
+	snprintf(start_of_name, sizeof(start_of_name), "%d-", pid);
+	while (dir && (entry = readdir(dir)))
+		if (strncmp(entry->d_name, start_of_name, strlen(start_of_name)) == 0) {
+			snprintf(path, sizeof(path), "%s/%s", kvm, entry->d_name);
+			show_folder(path);
+		}
+	if (dir)
+		closedir(dir);
+}
+
+/* What is free and what for the rest is used; zoneinfo has the free pages that meminfo omits. */
+static void show_memory(void)
+{
+	show_file("/proc/meminfo");
+	show_file("/proc/zoneinfo");
+}
+
+static void show(pid_t pid)
+{
+	static const char *const names[] = { "status", "smaps" };
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, names[i]);
+		show_file(path);
+	}
+	show_kvm(pid);
+	show_memory();
+}
+
+static void parse(struct options *options, int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt(argc, argv, "+m:n:i:x")) != -1)
+		if (option == 'm')
+			options->text = optarg;
+		else if (option == 'n')
+			options->count = atoi(optarg);
+		else if (option == 'i')
+			options->idle_ms = atoi(optarg);
+		else if (option == 'x')
+			options->to_end = true;
+		else
+			exit(2);
+	options->command = argv + optind;
+	if (optind == argc || options->count < 1 || options->count > MAX_RUNS)
+		die("usage: measure [-m TEXT] [-n COUNT] [-i MS] [-x] COMMAND [ARGUMENT]...");
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .count = 1 };
+	int status;
+
+	parse(&options, argc, argv);
+	/* What ran before us may still be freeing its memory. */
+	poll(NULL, 0, options.idle_ms ? options.idle_ms : SETTLE_MS);
+	if (options.idle_ms)
+		show_memory();
+	while (n_runs < options.count)
+		measure(&options);
+	if (options.idle_ms) {
+		poll(NULL, 0, options.idle_ms);
+		show(runs[n_runs - 1].pid);
+	}
+	if (options.to_end) {
+		waitpid(runs[0].pid, &status, 0);
+		printf("end %d %lld\n", status,
+		       (long long)(read_clock(CLOCK_MONOTONIC) - runs[0].begin));
+	} else {
+		kill_all();
+	}
+	return 0;
+}
