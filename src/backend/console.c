@@ -191,7 +191,8 @@ static void on_out(evutil_socket_t fd, short what, void *arg)
 	struct console *console = arg;
 
 	(void)fd;
-	if ((what & EV_TIMEOUT) != 0)
+	/* When this thread is late itself, the timeout hides that the reader has read meanwhile. */
+	if ((what & EV_TIMEOUT) != 0 && write_batch(console) == -EAGAIN)
 		start_dropping(console);
 	drain(console);
 }
