@@ -1,8 +1,8 @@
 /*
  * A plugin for QEMU's emulator that counts what a boot costs, from the first instruction of the
- * kernel to the first character that user space prints: the instructions of each place in the
- * kernel, and the pages of RAM that were touched. guest/profile compiles it, runs QEMU with it and
- * makes a report of what it writes:
+ * kernel to the first character that user space prints (whole=on: to the end of the machine): the
+ * instructions of each place in the kernel, and the pages of RAM that were touched. guest/profile
+ * compiles it, runs QEMU with it and makes a report of what it writes:
  *
  *   total KERNEL USER FIRMWARE      instructions
  *   code ADDRESS COUNT              a place in the kernel and how often it was executed
@@ -36,6 +36,8 @@ void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
 						 void *),
 				      enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw rw,
 				      void *data);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, void *),
+				    void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
@@ -63,6 +65,7 @@ static uint64_t *executed; /* per two bytes of kernel */
 static struct page *pages;
 static uint64_t in_kernel, in_user, in_firmware;
 static const char *output;
+static bool whole;
 
 static void report(void)
 {
@@ -147,7 +150,7 @@ static void on_access(qemu_plugin_meminfo_t info, uint64_t at, uint64_t by, bool
 	physical = qemu_plugin_hwaddr_phys_addr(address);
 	if (!qemu_plugin_hwaddr_is_io(address)) {
 		touch(physical, linked(by), written);
-	} else if (stage == IN_USER && physical == UART && written) {
+	} else if (stage == IN_USER && physical == UART && written && !whole) {
 		stage = DONE;
 		report();
 	}
@@ -181,18 +184,28 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	}
 }
 
+static void at_end(qemu_plugin_id_t id, void *data)
+{
+	(void)id;
+	(void)data;
+	report();
+}
+
 int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv);
 
 int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
 	(void)info;
-	if (argc != 1 || strncmp(argv[0], "out=", 4) != 0)
+	if (argc < 1 || strncmp(argv[0], "out=", 4) != 0)
 		return -1;
+	whole = argc > 1 && strcmp(argv[1], "whole=on") == 0;
 	output = strdup(argv[0] + 4);
 	executed = calloc(KERNEL_SIZE / 2, sizeof(*executed));
 	pages = calloc(PAGES, sizeof(*pages));
 	if (!output || !executed || !pages)
 		return -1;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
+	if (whole)
+		qemu_plugin_register_atexit_cb(id, at_end, NULL);
 	return 0;
 }
