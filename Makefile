@@ -1,6 +1,6 @@
 # The front door: each target calls one script or meson. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup sysroot run shell televm guests kernel test test-long fuzz lint format clean
+.PHONY: help setup sysroot run shell televm guests kernel test test-long fuzz bench bench-check lint format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -36,6 +36,12 @@ test-long: setup televm guests ## the loops that take long: many boots, many VMs
 
 fuzz: ## fuzz every target for ten minutes each
 	@TELEVM_FUZZ_SECONDS=600 tools/test fuzz
+
+bench: televm guests ## measure TeleVM beside QEMU and the bare hart: about 6 minutes
+	@bench/run
+
+bench-check: bench ## the same, and fail when a row is 3 % worse than bench/baseline.json
+	@bench/check
 
 lint: ## check format, include directions, clang-tidy and scripts
 	@tools/lint

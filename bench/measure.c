@@ -37,7 +37,7 @@
  * nothing to do. It does so while the disk is read, too, hence the length.
  */
 #define TIMEOUT_MS 3600000
-#define SETTLE_MS  300
+#define SETTLE_MS  2000 /* a monitor may put things away a while after the start */
 #define NS         1000000000LL
 
 struct options {
