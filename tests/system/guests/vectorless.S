@@ -4,4 +4,4 @@
 main:
 	say	"going\n"
 	csrw	stvec, zero
-	unimp
+	ebreak
