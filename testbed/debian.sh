@@ -4,6 +4,9 @@
 #
 # Sourced, never run, after tools/lib.sh.
 
+# Where mke2fs and depmod are; other users than root may not have it.
+PATH=$PATH:/usr/sbin:/sbin
+
 # without_inherited COMMAND...: without file descriptors that our caller left open: apt hands on
 # one whose number must have a single digit for the shell that it starts.
 without_inherited() (
@@ -17,12 +20,13 @@ without_inherited() (
 
 # unpack_packages ARCH PACKAGES DIR: the packages (separated by commas) and all they need,
 # unpacked in DIR. Nothing is configured: no maintainer script runs, so no emulation is needed.
-# mmdebstrap writes a tar, which every one of its modes can, and we unpack it: thus the same
-# works for root, and for users with and without user namespaces.
+# mmdebstrap writes a tar, which every one of its modes can, and we unpack it: thus it works for
+# root and for everybody else.
 unpack_packages() {
-	local arch=$1 packages=$2 dir=$3 log=$3.log
+	local arch=$1 packages=$2 dir=$3 log=$3.log mode=root
+	[ "$(id -u)" = 0 ] || mode=chrootless
 	mkdir -p "$dir"
-	if ! without_inherited mmdebstrap --variant=extract --architectures="$arch" --include="$packages" \
+	if ! without_inherited mmdebstrap --mode="$mode" --variant=extract --architectures="$arch" --include="$packages" \
 		--format=tar "$TELEVM_SUITE" - "$(trixie_source)" 2>"$log" |
 		tar -x --no-same-owner -C "$dir" --exclude=./dev --exclude=./proc --exclude=./sys \
 			--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' \
