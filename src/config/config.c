@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include "util/assert.h"
 #include "util/bits.h"
 
 #include <errno.h>
@@ -122,6 +123,7 @@ static int append_cmdline(struct vm_config *config, struct err *err)
 {
 	char *joined;
 
+	ASSERT(config->cmdline != NULL);
 	if (asprintf(&joined, "%s%s%s", config->cmdline, config->cmdline[0] == '\0' ? "" : " ",
 		     config->append) < 0)
 		return err_set(err, -ENOMEM, "no memory for the kernel command line");
