@@ -83,8 +83,8 @@ class Televm:
     """A televm process. Its output is collected as it comes.
 
     stdin: "null", "pty" (standard output is the terminal too), "pipe", "closed", or a descriptor
-    stdout: "pipe", "unread" (a pipe of ours that is read only by read_output()), "closed", or a
-    descriptor
+    stdout: "pipe", "unread" (a pipe that holds 4 KiB and is only read by who started it), "closed",
+    or a descriptor
     """
 
     def __init__(self, *arguments, stdin="null", stdout="pipe", program=None, preexec=None):
@@ -114,6 +114,8 @@ class Televm:
             out_fd, stdout_fd = os.pipe()
             theirs.append(stdout_fd)
             self.out_fd = out_fd
+            if stdout == "unread":
+                fcntl.fcntl(out_fd, fcntl.F_SETPIPE_SZ, 4096)
         elif stdout == "closed":
             stdout_fd = None
             closed.append(1)
@@ -138,11 +140,7 @@ class Televm:
         if self.master is not None:
             self.out = Stream(self.master, self.changed)
         elif stdout == "pipe":
-            self.read_output()
-
-    def read_output(self):
-        """Begin to read what is "unread" until now."""
-        self.out = Stream(self.out_fd, self.changed)
+            self.out = Stream(self.out_fd, self.changed)
 
     def output(self):
         return self.out.text() if self.out else ""

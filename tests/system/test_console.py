@@ -73,13 +73,13 @@ class Output(TestCase):
 
     def test_much_to_a_slow_reader(self):
         """By the serial line: the guest waits, and nothing is lost."""
-        vm = self.run_linux(ask="seq 12000", stdout="unread")
+        vm = self.run_linux(ask="seq 6000", stdout="unread")
         got = bytearray()
         while data := os.read(vm.out_fd, 1000):
             got += data
             time.sleep(0.001)
         self.ends(vm, 0, SHUT_DOWN)
-        want = "".join(f"{n}\r\n" for n in range(1, 12001)).encode()
+        want = "".join(f"{n}\r\n" for n in range(1, 6001)).encode()
         self.assertIn(want, bytes(got))
 
     def flood(self):
@@ -107,7 +107,7 @@ class Output(TestCase):
         self.assertTrue(vm.errors().endswith(SHUT_DOWN))
 
     def test_nobody_reads_linux(self):
-        vm = self.run_linux(ask="seq 30000", stdout="unread")
+        vm = self.run_linux(ask="seq 6000", stdout="unread")
         self.assertEqual(vm.wait(), 0)
         self.assertTrue(vm.errors().endswith(SHUT_DOWN))
 
