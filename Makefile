@@ -47,7 +47,7 @@ lint: ## check format, include directions, clang-tidy and scripts
 	@tools/lint
 
 format: setup ## put all C files into the project's format
-	@clang-format-19 -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'guest/*.[ch]')
+	@clang-format-19 -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'guest/*.[ch]' 'bench/*.[ch]')
 
 clean: ## remove build/; what is cached outside stays
 	@rm -rf build
