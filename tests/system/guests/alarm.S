@@ -1,5 +1,5 @@
 /* Sets the clock's alarm a little ahead and waits for its interrupt, with a PLIC (--irqchip plic). */
-#include "guest.h"
+#include "guest.inc"
 
 #define PLIC	0x0c000000
 #define RTC	0x40001000

@@ -2,7 +2,7 @@
  * Touches, as it is told by a key, what came from a file: the kernel's last pages or the initramfs,
  * itself or through the monitor. tests/system makes the file longer than this and cuts it short.
  */
-#include "guest.h"
+#include "guest.inc"
 
 #define FAR	0x80600000 /* 4 MiB behind the beginning of the kernel */
 #define INITRD	0x8ff00000 /* within an initramfs of some MiB under 256 MiB of RAM */

@@ -1,5 +1,5 @@
 /* Gives every byte of its input back, until it is told to do something else. */
-#include "guest.h"
+#include "guest.inc"
 
 main:
 	say	"ready\n"

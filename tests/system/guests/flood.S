@@ -1,7 +1,7 @@
 /*
  * Prints ROUNDS lines of 64 bytes as fast as it can, each with its number, then a last line.
  */
-#include "guest.h"
+#include "guest.inc"
 
 #define ROUNDS 16384
 

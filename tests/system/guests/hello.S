@@ -1,5 +1,5 @@
 /* Says hello and shuts down. */
-#include "guest.h"
+#include "guest.inc"
 
 main:
 	say	"hello\n"

@@ -3,7 +3,7 @@
  * one of the others ends the machine while hart 0 spins.
  */
 #define HAS_OTHERS
-#include "guest.h"
+#include "guest.inc"
 
 #define ROUNDS 50
 

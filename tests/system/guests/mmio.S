@@ -1,5 +1,5 @@
 /* Loads and stores at addresses that are not RAM: holes, odd widths, registers over their end. */
-#include "guest.h"
+#include "guest.inc"
 
 	.macro	peek name, op, address
 	li	t0, \address

@@ -1,5 +1,5 @@
 /* Jumps to an address where there is nothing, with registers that can be told again. */
-#include "guest.h"
+#include "guest.inc"
 
 main:
 	say	"going\n"

@@ -2,7 +2,7 @@
  * Odd SBI calls: each prints "name: error value". Hart 1 of two is there to be asked about; it is
  * never started.
  */
-#include "guest.h"
+#include "guest.inc"
 
 	.macro	args a, b, c
 	li	a0, \a

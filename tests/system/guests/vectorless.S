@@ -1,5 +1,5 @@
 /* Traps with a trap vector that is not there, as a kernel that crashes before it has one. */
-#include "guest.h"
+#include "guest.inc"
 
 main:
 	say	"going\n"

@@ -3,7 +3,7 @@
  * an IPI each time. When all have done so ROUNDS times, hart 0 shuts down.
  */
 #define HAS_OTHERS
-#include "guest.h"
+#include "guest.inc"
 
 #define ROUNDS	500
 #define SSIP	0x2
