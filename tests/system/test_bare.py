@@ -60,12 +60,6 @@ class Bare(TestCase):
                                  f"others: {harts - 1:x} starts: {50 * (harts - 1):x} then: -3\n"
                                  "the other hart ends it\n")
 
-    def test_waits(self):
-        """Every hart sleeps until its timer or another hart wakes it, many times."""
-        for harts in (1, 4):
-            with self.subTest(harts=harts):
-                self.assertEqual(self.output_of("wfi", "--cpus", str(harts)), f"harts: {harts:x}\nall woke up\n")
-
     def test_waits_with_plic(self):
         self.assertEqual(self.output_of("wfi", "--cpus", "2", "--irqchip", "plic"), "harts: 2\nall woke up\n")
 
