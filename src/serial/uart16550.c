@@ -219,10 +219,12 @@ static uint8_t read_lsr(struct uart16550 *uart)
 {
 	uint8_t value = 0;
 
-	if (uart->n_lsr_reads < POLLS_OF_A_LISTENER)
-		uart->n_lsr_reads++;
 	/* While output waits, the guest may as well be waiting for that. */
-	if (uart->n_lsr_reads == POLLS_OF_A_LISTENER && uart->tx.count == 0)
+	if (uart->tx.count > 0)
+		uart->n_lsr_reads = 0;
+	else if (uart->n_lsr_reads < POLLS_OF_A_LISTENER)
+		uart->n_lsr_reads++;
+	if (uart->n_lsr_reads == POLLS_OF_A_LISTENER)
 		uart->is_polled = true;
 	if (uart->tx.count == 0)
 		value |= UART_LSR_THRE | UART_LSR_TEMT;
