@@ -138,12 +138,16 @@ static void write_ier(struct uart16550 *uart, uint8_t value)
 		uart->thre_pending = (value & UART_IER_THRI) != 0 && uart->tx.count == 0;
 }
 
-/* While bit 0 is clear the other bits do nothing; when it changes, the FIFOs are emptied. */
+/*
+ * While bit 0 is clear the other bits do nothing; when it goes off, the FIFOs are emptied. The chip
+ * empties them when it goes on as well. Linux switches them on after the receive interrupt, as the
+ * last step of opening the port: what came in between would be lost.
+ */
 static void write_fcr(struct uart16550 *uart, uint8_t value)
 {
 	bool enable = (value & UART_FCR_ENABLE_FIFO) != 0;
 
-	if (enable != has_fifo(uart) || (enable && (value & UART_FCR_CLEAR_RCVR) != 0)) {
+	if (enable ? (value & UART_FCR_CLEAR_RCVR) != 0 : has_fifo(uart)) {
 		fifo_drop(&uart->rx, uart->rx.count);
 		uart->is_polled = false;
 	}

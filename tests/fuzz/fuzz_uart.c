@@ -102,7 +102,7 @@ static void model_write(struct model *model, uint64_t offset, uint8_t value)
 		else
 			push(&model->sent, UART16550_FIFO_SIZE, value);
 	} else if (offset == UART_FCR) {
-		if (enable != (model->fcr & 1) || (enable && (value & UART_FCR_CLEAR_RCVR) != 0))
+		if (enable ? (value & UART_FCR_CLEAR_RCVR) != 0 : (model->fcr & 1) != 0)
 			model->received.count = 0;
 		model->fcr = value;
 	} else if (offset == UART_LCR) {
