@@ -22,16 +22,14 @@ applets=(
 )
 
 # unpack PACKAGES DIR PATH...: from the packages (separated by commas) and all that they need, the
-# files and folders named (as in ./boot), into the new folder DIR. A tar of mmdebstrap is something
-# that each of its modes can write, so this works for root and for users alike.
+# files and folders named (as in ./boot), into the new folder DIR.
 unpack() {
 	local packages=$1 dir=$2
 	shift 2
+	debian_tar riscv64 "$packages" "$dir.tar" || exit 1
 	mkdir "$dir"
-	mmdebstrap --quiet --variant=extract --architectures=riscv64 --include="$packages" \
-		--format=tar "$TELEVM_SUITE" - "$(trixie_source)" |
-		tar --extract --no-same-owner --directory="$dir" --wildcards "$@" ||
-		die "could not unpack Debian's $packages from $(mirror)"
+	tar --extract --file="$dir.tar" --no-same-owner --directory="$dir" --wildcards "$@"
+	rm "$dir.tar"
 }
 
 # place FROM TO: TO is the new file or the old one, never a part of it.

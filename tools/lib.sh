@@ -50,11 +50,47 @@ mirror() {
 	printf '%s\n' "${uri%/}"
 }
 
-# trixie_source: the sources.list line for Debian 13, checked against Debian's own keys.
-trixie_source() {
-	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
-		"$(mirror)" "$TELEVM_SUITE"
+# debian_tar ARCH PACKAGES FILE: a tar of Debian 13's PACKAGES (separated by commas) for ARCH and of
+# all they need, unpacked and not configured: no maintainer script runs, so no emulation is needed.
+# A tar is what each of mmdebstrap's modes can write, so this works for root and for users alike.
+#
+# For some days after a point release a mirror may serve an index that its trixie does not vouch
+# for, while its stable, the same release by another name, still stands on the old one. So that name
+# is tried next; what is signed must say that it is trixie under either.
+debian_tar() {
+	local arch=$1 packages=$2 file=$3 suite mode=root
+	[ "$(id -u)" = 0 ] || mode=chrootless
+	for suite in "$TELEVM_SUITE" stable; do
+		if without_inherited mmdebstrap --mode="$mode" --variant=extract --architectures="$arch" \
+			--include="$packages" --format=tar \
+			--customize-hook="grep -qx 'Codename: $TELEVM_SUITE' \"\$1\"/var/lib/apt/lists/*Release" \
+			"$suite" "$file" "$(debian_source "$suite")" 2>"$file.log"; then
+			rm -f "$file.log"
+			return
+		fi
+		say "$(mirror) does not give Debian's $arch packages under the name $suite"
+	done
+	tail -n 20 "$file.log" >&2
+	say "could not unpack them (above: the end of mmdebstrap's report)"
+	return 1
 }
+
+# debian_source SUITE: its sources.list line, checked against Debian's own keys.
+debian_source() {
+	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+		"$(mirror)" "$1"
+}
+
+# without_inherited COMMAND...: without file descriptors that our caller left open: apt hands on
+# one whose number must have a single digit for the shell that it starts.
+without_inherited() (
+	local fd
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		[ "$fd" -le 2 ] || eval "exec $fd>&-"
+	done
+	exec "$@"
+)
 
 # key_of FILE|=TEXT...: a short name for "made from these": contents of files, and texts.
 key_of() {
