@@ -60,8 +60,13 @@ class Bare(TestCase):
                                  f"others: {harts - 1:x} starts: {50 * (harts - 1):x} then: -3\n"
                                  "the other hart ends it\n")
 
-    def test_waits_with_plic(self):
-        self.assertEqual(self.output_of("wfi", "--cpus", "2", "--irqchip", "plic"), "harts: 2\nall woke up\n")
+    def test_waits(self):
+        """Every hart sleeps until its timer or another hart wakes it, many times."""
+        for harts in (1, 4):
+            for irqchip in ("auto", "plic"):
+                with self.subTest(harts=harts, irqchip=irqchip):
+                    self.assertEqual(self.output_of("wfi", "--cpus", str(harts), "--irqchip", irqchip),
+                                     f"harts: {harts:x}\nall woke up\n")
 
     def test_alarm(self):
         """The clock's interrupt: it comes when it is time, and goes when it is answered."""
