@@ -1,0 +1,299 @@
+#include "virtio/mmio.h"
+
+#include "util/bits.h"
+#include "virtio/device.h"
+
+/* 4.2.2, table 4.1 */
+enum reg {
+	REG_MAGIC = 0x00,
+	REG_VERSION = 0x04,
+	REG_DEVICE_ID = 0x08,
+	REG_VENDOR_ID = 0x0c,
+	REG_DEVICE_FEATURES = 0x10,
+	REG_DEVICE_FEATURES_SEL = 0x14,
+	REG_DRIVER_FEATURES = 0x20,
+	REG_DRIVER_FEATURES_SEL = 0x24,
+	REG_QUEUE_SEL = 0x30,
+	REG_QUEUE_SIZE_MAX = 0x34,
+	REG_QUEUE_SIZE = 0x38,
+	REG_QUEUE_READY = 0x44,
+	REG_QUEUE_NOTIFY = VIRTIO_MMIO_QUEUE_NOTIFY,
+	REG_INTERRUPT_STATUS = 0x60,
+	REG_INTERRUPT_ACK = 0x64,
+	REG_STATUS = 0x70,
+	REG_QUEUE_DESC_LOW = 0x80,
+	REG_QUEUE_DESC_HIGH = 0x84,
+	REG_QUEUE_DRIVER_LOW = 0x90,
+	REG_QUEUE_DRIVER_HIGH = 0x94,
+	REG_QUEUE_DEVICE_LOW = 0xa0,
+	REG_QUEUE_DEVICE_HIGH = 0xa4,
+	REG_SHM_LEN_LOW = 0xb0,
+	REG_SHM_LEN_HIGH = 0xb4,
+	REG_SHM_BASE_LOW = 0xb8,
+	REG_SHM_BASE_HIGH = 0xbc,
+	REG_CONFIG_GENERATION = 0xfc,
+};
+
+enum {
+	MAGIC = 0x74726976, /* "virt" */
+	VERSION = 2,
+	VENDOR_ID = 0x4d565654, /* "TVVM" */
+};
+
+static struct virtq *selected_queue(struct virtio_dev *dev)
+{
+	return dev->queue_sel < dev->class->n_queues ? &dev->queues[dev->queue_sel] : NULL;
+}
+
+/* ---- configuration ---- */
+
+static uint64_t read_config(struct virtio_dev *dev, uint64_t offset, unsigned int len)
+{
+	uint8_t bytes[8] = { 0 };
+
+	for (unsigned int i = 0; i < len && offset + i < dev->config_size; i++)
+		bytes[i] = dev->config[offset + i];
+	return load_le(bytes, len);
+}
+
+static void write_config(struct virtio_dev *dev, uint64_t offset, unsigned int len, uint64_t value)
+{
+	uint8_t bytes[8];
+
+	if (dev->class->write_config == NULL || offset >= dev->config_size ||
+	    len > dev->config_size - offset)
+		return;
+	store_le(bytes, value, len);
+	dev->class->write_config(dev, (unsigned int)offset, bytes, len);
+}
+
+/* ---- reading ---- */
+
+static uint32_t half(uint64_t value, uint32_t sel)
+{
+	return sel > 1 ? 0 : (uint32_t)(value >> (32 * sel));
+}
+
+static uint32_t read_control(struct virtio_dev *dev, uint64_t reg)
+{
+	const struct virtq *vq = selected_queue(dev);
+
+	switch ((enum reg)reg) {
+	case REG_MAGIC:
+		return MAGIC;
+	case REG_VERSION:
+		return VERSION;
+	case REG_DEVICE_ID:
+		return dev->class->device_id;
+	case REG_VENDOR_ID:
+		return VENDOR_ID;
+	case REG_DEVICE_FEATURES:
+		return half(dev->offered, dev->device_features_sel);
+	case REG_QUEUE_SIZE_MAX:
+		return vq == NULL ? 0 : vq->size_max;
+	case REG_QUEUE_READY:
+		return vq == NULL ? 0 : vq->is_ready;
+	case REG_STATUS:
+		return dev->status;
+	case REG_SHM_LEN_LOW:
+	case REG_SHM_LEN_HIGH:
+	case REG_SHM_BASE_LOW:
+	case REG_SHM_BASE_HIGH:
+		return UINT32_MAX; /* 4.2.2: no such region */
+	case REG_CONFIG_GENERATION:
+		return dev->config_generation;
+	default:
+		return 0;
+	}
+}
+
+static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
+{
+	struct virtio_dev *dev = device;
+	uint64_t value = 0;
+
+	/* The way of every interrupt: not behind the lock, which the I/O thread may hold long. */
+	if (offset == REG_INTERRUPT_STATUS && len == 4)
+		return virtio_dev_isr(dev);
+	pthread_mutex_lock(&dev->lock);
+	if (offset >= VIRTIO_MMIO_CONFIG)
+		value = read_config(dev, offset - VIRTIO_MMIO_CONFIG, len);
+	else if (len == 4)
+		value = read_control(dev, offset);
+	pthread_mutex_unlock(&dev->lock);
+	return value;
+}
+
+/* ---- writing ---- */
+
+/* 3.1.1 and 2.1: each step a driver may take; FAILED it may set at any time, 0 resets. */
+static const struct {
+	uint8_t from;
+	uint8_t to;
+} status_steps[] = {
+	{ 0, 1 }, { 0, 1 | 2 }, { 1, 1 | 2 }, { 1 | 2, 1 | 2 | 8 }, { 1 | 2 | 8, 1 | 2 | 8 | 4 },
+};
+
+static bool is_allowed_step(uint8_t from, uint32_t to)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(status_steps); i++) {
+		if (status_steps[i].from == from && status_steps[i].to == to)
+			return true;
+	}
+	return false;
+}
+
+/* 3.1.1, step 5: we decide, and the driver reads whether FEATURES_OK has stayed. */
+static bool accept_features(struct virtio_dev *dev)
+{
+	if ((dev->driver_features & ~dev->offered) != 0 ||
+	    (dev->driver_features & VIRTIO_F_VERSION_1) == 0)
+		return false;
+	dev->features = dev->driver_features;
+	return true;
+}
+
+static void become_ready(struct virtio_dev *dev)
+{
+	dev->status |= VIRTIO_STATUS_DRIVER_OK;
+	if (dev->has_bad_queue) {
+		virtio_dev_break(dev, "its driver placed a queue where no memory is");
+		return;
+	}
+	/* Chains may have been added, and kicks come, before we were ready to look. */
+	for (unsigned int i = 0; i < dev->class->n_queues; i++)
+		virtio_dev_kick(dev, i);
+}
+
+static void write_status(struct virtio_dev *dev, uint32_t value)
+{
+	if (value == 0) {
+		virtio_dev_reset(dev);
+		return;
+	}
+	if (value == (dev->status | VIRTIO_STATUS_FAILED)) {
+		dev->status |= VIRTIO_STATUS_FAILED;
+		return;
+	}
+	if (!is_allowed_step(dev->status, value))
+		return;
+	if ((value & VIRTIO_STATUS_DRIVER_OK) != 0)
+		become_ready(dev);
+	else if ((value & VIRTIO_STATUS_FEATURES_OK) == 0 || accept_features(dev))
+		dev->status = (uint8_t)value;
+}
+
+static void write_driver_features(struct virtio_dev *dev, uint32_t value)
+{
+	unsigned int shift = 32 * dev->driver_features_sel;
+
+	if (dev->status != (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER) ||
+	    dev->driver_features_sel > 1)
+		return;
+	dev->driver_features &= ~((uint64_t)UINT32_MAX << shift);
+	dev->driver_features |= (uint64_t)value << shift;
+}
+
+static void set_low(uint64_t *gpa, uint32_t value)
+{
+	*gpa = (*gpa & ~(uint64_t)UINT32_MAX) | value;
+}
+
+static void set_high(uint64_t *gpa, uint32_t value)
+{
+	*gpa = (*gpa & UINT32_MAX) | (uint64_t)value << 32;
+}
+
+static void write_queue_ready(struct virtio_dev *dev, struct virtq *vq, uint32_t value)
+{
+	if (value == 1 && !virtq_enable(vq, virtio_dev_has(dev, VIRTIO_F_EVENT_IDX),
+					virtio_dev_has(dev, VIRTIO_F_INDIRECT_DESC)))
+		dev->has_bad_queue = true;
+}
+
+/* Between FEATURES_OK and DRIVER_OK, and until the queue is ready: 4.2.3.2. */
+static void write_queue(struct virtio_dev *dev, enum reg reg, uint32_t value)
+{
+	struct virtq *vq = selected_queue(dev);
+
+	if (vq == NULL || vq->is_ready ||
+	    dev->status !=
+		    (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK))
+		return;
+	switch (reg) {
+	case REG_QUEUE_SIZE:
+		/* What does not fit 16 bits must not fit by being cut. */
+		vq->size = value > vq->size_max ? 0 : (uint16_t)value;
+		break;
+	case REG_QUEUE_READY:
+		write_queue_ready(dev, vq, value);
+		break;
+	case REG_QUEUE_DESC_LOW:
+		set_low(&vq->desc_gpa, value);
+		break;
+	case REG_QUEUE_DESC_HIGH:
+		set_high(&vq->desc_gpa, value);
+		break;
+	case REG_QUEUE_DRIVER_LOW:
+		set_low(&vq->avail_gpa, value);
+		break;
+	case REG_QUEUE_DRIVER_HIGH:
+		set_high(&vq->avail_gpa, value);
+		break;
+	case REG_QUEUE_DEVICE_LOW:
+		set_low(&vq->used_gpa, value);
+		break;
+	case REG_QUEUE_DEVICE_HIGH:
+		set_high(&vq->used_gpa, value);
+		break;
+	default:
+		break;
+	}
+}
+
+static void write_control(struct virtio_dev *dev, uint64_t reg, uint32_t value)
+{
+	switch ((enum reg)reg) {
+	case REG_DEVICE_FEATURES_SEL:
+		dev->device_features_sel = value;
+		break;
+	case REG_DRIVER_FEATURES:
+		write_driver_features(dev, value);
+		break;
+	case REG_DRIVER_FEATURES_SEL:
+		dev->driver_features_sel = value;
+		break;
+	case REG_QUEUE_SEL:
+		dev->queue_sel = value;
+		break;
+	case REG_STATUS:
+		write_status(dev, value);
+		break;
+	default:
+		write_queue(dev, (enum reg)reg, value);
+		break;
+	}
+}
+
+static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t value)
+{
+	struct virtio_dev *dev = device;
+
+	if (len == 4 && offset == REG_QUEUE_NOTIFY) {
+		if (value < dev->class->n_queues)
+			virtio_dev_kick(dev, (unsigned int)value);
+		return;
+	}
+	if (len == 4 && offset == REG_INTERRUPT_ACK) {
+		virtio_dev_acknowledge(dev, (uint32_t)value);
+		return;
+	}
+	pthread_mutex_lock(&dev->lock);
+	if (offset >= VIRTIO_MMIO_CONFIG)
+		write_config(dev, offset - VIRTIO_MMIO_CONFIG, len, value);
+	else if (len == 4)
+		write_control(dev, offset, (uint32_t)value);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+const struct mmio_ops virtio_mmio_ops = { .read = mmio_read, .write = mmio_write };
