@@ -42,7 +42,7 @@ static int set_attr(const struct kvm_aia *aia, uint32_t group, uint64_t attr, co
 	return ioctl(aia->device_fd, KVM_SET_DEVICE_ATTR, &device_attr) == 0 ? 0 : -errno;
 }
 
-static int set_config(const struct kvm_aia *aia, unsigned int n_harts)
+static int set_config(const struct kvm_aia *aia, unsigned int n_harts, unsigned int n_sources)
 {
 	/* The mode stays at its default: AUTO where the processor has guest interrupt files. */
 	const struct {
@@ -50,7 +50,7 @@ static int set_config(const struct kvm_aia *aia, unsigned int n_harts)
 		uint32_t value;
 	} config[] = {
 		{ KVM_DEV_RISCV_AIA_CONFIG_IDS, LAYOUT_IMSIC_N_IDS },
-		{ KVM_DEV_RISCV_AIA_CONFIG_SRCS, LAYOUT_IRQ_SOURCES },
+		{ KVM_DEV_RISCV_AIA_CONFIG_SRCS, n_sources },
 		{ KVM_DEV_RISCV_AIA_CONFIG_HART_BITS, layout_hart_index_bits(n_harts) },
 	};
 	int ret = 0;
@@ -76,7 +76,7 @@ static int set_addresses(const struct kvm_aia *aia, unsigned int n_harts)
 }
 
 int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm, unsigned int n_harts,
-		 struct err *err)
+		 unsigned int n_sources, struct err *err)
 {
 	struct kvm_create_device device = { .type = KVM_DEV_TYPE_RISCV_AIA };
 	int ret;
@@ -87,7 +87,7 @@ int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm, unsigned int n_ha
 	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &device) != 0)
 		return err_sys(err, "create the interrupt controller (AIA) in KVM");
 	aia->device_fd = (int)device.fd;
-	ret = set_config(aia, n_harts);
+	ret = set_config(aia, n_harts, n_sources);
 	if (ret == 0)
 		ret = set_addresses(aia, n_harts);
 	if (ret == 0)

@@ -28,12 +28,14 @@ struct kvm_aia {
 #define KVM_AIA_NONE ((struct kvm_aia){ .device_fd = -1 })
 
 /**
- * Create and initialise the controller at the addresses and with the sources of layout.h. Every
- * vCPU must exist, none may have run, and none may be created afterwards.
+ * Create and initialise the controller at the addresses of layout.h. Every vCPU must exist, none
+ * may have run, and none may be created afterwards.
  * \param n_harts vCPUs of the machine
+ * \param n_sources the highest wired source
  */
 __attribute__((warn_unused_result)) int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm,
-						     unsigned int n_harts, struct err *err);
+						     unsigned int n_harts, unsigned int n_sources,
+						     struct err *err);
 
 /** Close it. Legal on KVM_AIA_NONE, and twice. */
 void kvm_aia_deinit(struct kvm_aia *aia);

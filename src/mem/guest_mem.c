@@ -115,6 +115,14 @@ int guest_mem_map_file(struct guest_mem *gm, uint64_t gpa, int fd, uint64_t len,
 	return 0;
 }
 
+void guest_mem_populate(const struct guest_mem *gm, uint64_t gpa, uint64_t len)
+{
+	void *at = guest_mem_ptr(gm, gpa, len);
+
+	if (at != NULL)
+		(void)madvise(at, len, MADV_POPULATE_WRITE);
+}
+
 void *guest_mem_ptr(const struct guest_mem *gm, uint64_t gpa, uint64_t len)
 {
 	if (len == 0)

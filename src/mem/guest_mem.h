@@ -66,6 +66,13 @@ __attribute__((warn_unused_result)) int guest_mem_map_file(struct guest_mem *gm,
 							   int fd, uint64_t len, struct err *err);
 
 /**
+ * Give the guest pages of its own at [gpa, gpa + len) now, which it is likely to write to: many at
+ * once cost less than one fault each. What cannot be had now comes with the guest's first touch.
+ * \param gpa page-aligned
+ */
+void guest_mem_populate(const struct guest_mem *gm, uint64_t gpa, uint64_t len);
+
+/**
  * Host pointer for the guest-physical range [gpa, gpa + len).
  * \return the pointer, valid as long as \p gm; NULL if any byte of the range is not RAM, if it
  * spans two regions, if it wraps, or if \p len is 0

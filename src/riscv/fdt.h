@@ -43,7 +43,7 @@ struct fdt_machine {
 
 	enum fdt_irqchip irqchip;
 	uint32_t aia_n_ids; /**< interrupt identities of an IMSIC: 63, 127, … 2047 */
-	uint32_t n_sources; /**< wired sources of PLIC or APLIC: LAYOUT_IRQ_SOURCES */
+	uint32_t n_sources; /**< wired sources of PLIC or APLIC */
 
 	bool has_serial;
 	bool serial_is_stdout; /**< the default console, and that of a bare `earlycon` */

@@ -13,6 +13,10 @@
 /* How much of the beginning of a file is looked at: more than any header or PE section table. */
 enum { HEAD_SIZE = 4096 };
 
+/* How much of the end of a kernel's file is taken to be data; the small kernel of guest/ has so
+ * much. */
+#define DATA_SIZE (344 * KIB)
+
 /* The header of an Image: Documentation/arch/riscv/boot-image-header.rst in Linux. */
 enum {
 	IMAGE_TEXT_OFFSET = 8,
@@ -333,6 +337,19 @@ static int too_large(const struct kernel_image *image, uint64_t room, struct err
 		       (unsigned long long)(room / MIB));
 }
 
+/*
+ * A kernel's data lies at the end of its file. Mapped, a page of it is faulted in twice, to be read
+ * and to be written; most are written during boot, so all are made the guest's own at once.
+ */
+static void populate_data(const struct kernel_image *image, const struct guest_mem *gm,
+			  uint64_t gpa)
+{
+	uint64_t end = align_up(gpa + image->file_size, LAYOUT_PAGE_SIZE);
+	uint64_t len = MIN(DATA_SIZE, end - gpa);
+
+	guest_mem_populate(gm, end - len, len);
+}
+
 int kernel_image_load(const struct kernel_image *image, struct guest_mem *gm, uint64_t ram_gpa,
 		      uint64_t ram_size, bool copy, struct kernel_placement *out, struct err *err)
 {
@@ -354,6 +371,8 @@ int kernel_image_load(const struct kernel_image *image, struct guest_mem *gm, ui
 	}
 	if (ret != 0)
 		return ret;
+	if (!image->gzip && !copy)
+		populate_data(image, gm, start);
 	*out = (struct kernel_placement){
 		.entry = start,
 		.end = align_up(end, LAYOUT_PAGE_SIZE),

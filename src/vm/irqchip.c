@@ -15,17 +15,17 @@ static void set_hart(void *ctx, unsigned int hart, bool asserted)
 }
 
 static int init_plic(struct irqchip *irqchip, struct mmio_bus *bus, unsigned int n_harts,
-		     struct err *err)
+		     unsigned int n_sources, struct err *err)
 {
-	plic_init(&irqchip->plic, n_harts, LAYOUT_IRQ_SOURCES, set_hart, irqchip);
+	plic_init(&irqchip->plic, n_harts, n_sources, set_hart, irqchip);
 	irqchip->is_init = true;
 	return mmio_bus_add(bus, LAYOUT_PLIC_BASE, plic_window_size(n_harts), &plic_mmio_ops,
 			    &irqchip->plic, "plic", err);
 }
 
 int irqchip_init(struct irqchip *irqchip, const struct kvm_vm *kvm, struct mmio_bus *bus,
-		 struct vcpu *vcpus, unsigned int n_vcpus, enum config_irqchip wanted,
-		 struct err *err)
+		 struct vcpu *vcpus, unsigned int n_vcpus, unsigned int n_sources,
+		 enum config_irqchip wanted, struct err *err)
 {
 	int ret;
 
@@ -36,10 +36,10 @@ int irqchip_init(struct irqchip *irqchip, const struct kvm_vm *kvm, struct mmio_
 			       "auto");
 	if (wanted == CONFIG_IRQCHIP_PLIC || !kvm->has_aia) {
 		irqchip->kind = FDT_IRQCHIP_PLIC;
-		return init_plic(irqchip, bus, n_vcpus, err);
+		return init_plic(irqchip, bus, n_vcpus, n_sources, err);
 	}
 	irqchip->kind = FDT_IRQCHIP_AIA;
-	ret = kvm_aia_init(&irqchip->aia, kvm, n_vcpus, err);
+	ret = kvm_aia_init(&irqchip->aia, kvm, n_vcpus, n_sources, err);
 	irqchip->is_init = ret == 0;
 	return ret;
 }

@@ -29,12 +29,14 @@ struct irqchip {
 
 /**
  * Create the controller, and put the PLIC on the bus. After all vCPUs, before any runs.
+ * \param n_sources the highest source number in use; a guest sets up each one that is there
  * \param wanted CONFIG_IRQCHIP_AUTO takes the AIA where the host has it
  * \return 0; -ENOTSUP when the AIA is wanted and the host has none; another negative errno
  */
 __attribute__((warn_unused_result)) int irqchip_init(struct irqchip *irqchip,
 						     const struct kvm_vm *kvm, struct mmio_bus *bus,
 						     struct vcpu *vcpus, unsigned int n_vcpus,
+						     unsigned int n_sources,
 						     enum config_irqchip wanted, struct err *err);
 
 /** The line of a source, for the device that is given it. */
