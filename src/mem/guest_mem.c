@@ -123,6 +123,14 @@ void guest_mem_populate(const struct guest_mem *gm, uint64_t gpa, uint64_t len)
 		(void)madvise(at, len, MADV_POPULATE_WRITE);
 }
 
+void guest_mem_allow_huge(const struct guest_mem *gm, uint64_t gpa, uint64_t len, bool is_allowed)
+{
+	void *at = guest_mem_ptr(gm, gpa, len);
+
+	if (at != NULL)
+		(void)madvise(at, len, is_allowed ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
 void *guest_mem_ptr(const struct guest_mem *gm, uint64_t gpa, uint64_t len)
 {
 	if (len == 0)

@@ -73,6 +73,13 @@ __attribute__((warn_unused_result)) int guest_mem_map_file(struct guest_mem *gm,
 void guest_mem_populate(const struct guest_mem *gm, uint64_t gpa, uint64_t len);
 
 /**
+ * Say whether the host may back [gpa, gpa + len) by transparent huge pages, which cost a fault for
+ * 2 MiB instead of one for 4 KiB, and 2 MiB of memory. A wish: a host that has none ignores it.
+ * \param gpa page-aligned
+ */
+void guest_mem_allow_huge(const struct guest_mem *gm, uint64_t gpa, uint64_t len, bool is_allowed);
+
+/**
  * Host pointer for the guest-physical range [gpa, gpa + len).
  * \return the pointer, valid as long as \p gm; NULL if any byte of the range is not RAM, if it
  * spans two regions, if it wraps, or if \p len is 0

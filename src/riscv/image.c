@@ -330,7 +330,7 @@ static int too_large(const struct kernel_image *image, uint64_t room, struct err
 {
 	/* Any number of bytes may stand in the header: keep the sum below 2^64. */
 	uint64_t offset = MIN(image->text_offset, BIT(61));
-	uint64_t need = offset + MIN(image->image_size, BIT(61)) + LAYOUT_FDT_SIZE;
+	uint64_t need = offset + MIN(image->image_size, BIT(61)) + 2 * MIB; /* the FDT's */
 
 	return err_set(err, -ENOSPC, "kernel '%s' needs %llu MiB of memory, the guest has %llu MiB",
 		       image->path, (unsigned long long)((need + MIB - 1) / MIB),
@@ -345,7 +345,7 @@ static void populate_data(const struct kernel_image *image, const struct guest_m
 			  uint64_t gpa)
 {
 	uint64_t end = align_up(gpa + image->file_size, LAYOUT_PAGE_SIZE);
-	uint64_t len = MIN(DATA_SIZE, end - gpa);
+	uint64_t len = align_up(MIN(DATA_SIZE, image->file_size / 8), LAYOUT_PAGE_SIZE);
 
 	guest_mem_populate(gm, end - len, len);
 }
@@ -413,7 +413,10 @@ static int find_room(struct initrd *initrd, const char *path, uint64_t low_gpa, 
 			       "%llu MiB are free",
 			       path, (unsigned long long)(align_up(size, MIB) / MIB),
 			       (unsigned long long)(room / MIB));
-	initrd->start = align_down(high - size, LAYOUT_PAGE_SIZE);
+	/* At a huge page's boundary where there is room for that: see layout.h. */
+	initrd->start = align_down(high - size, 2 * MIB);
+	if (initrd->start < low)
+		initrd->start = align_down(high - size, LAYOUT_PAGE_SIZE);
 	initrd->end = initrd->start + size;
 	return 0;
 }

@@ -10,8 +10,9 @@
  * has been tried on. A device has a page of its own whatever its registers need, so that no access
  * to one can reach another and each can be given its own mapping.
  *
- * The kernel lies at RAM + its text_offset. The device tree has a slot at the very top of low RAM
- * and the initramfs lies right below it: as far from the kernel and its BSS as can be. "Low" means
+ * The kernel lies at RAM + its text_offset. The device tree has a slot near the top of low RAM and
+ * the initramfs lies below it: as far from the kernel and its BSS as can be. Both begin where a huge
+ * page does, so that what Linux allocates below them early ends at such a boundary too. "Low" means
  * below 4 GiB. RISC-V Linux reads both anywhere in RAM, since it maps the device tree by fixmap
  * and the addresses are 64 bits wide; but with three-level page tables it gives up what lies beyond
  * its linear map, and other guests are less thorough, so that the first 2 GiB are what all have.
@@ -79,15 +80,14 @@ static inline uint64_t layout_low_ram_end(uint64_t ram_gpa, uint64_t ram_size)
 }
 
 /**
- * Where the device tree goes: LAYOUT_FDT_SIZE bytes at the top of low RAM. Also the end of what
- * kernel and initramfs may use.
+ * Where the device tree goes: LAYOUT_FDT_SIZE bytes in the last 2 MiB of low RAM. Also the end of
+ * what kernel and initramfs may use.
  * \param ram_gpa start of RAM
  * \param ram_size at least LAYOUT_MIN_RAM_SIZE
  */
 static inline uint64_t layout_fdt_gpa(uint64_t ram_gpa, uint64_t ram_size)
 {
-	return align_down(layout_low_ram_end(ram_gpa, ram_size) - LAYOUT_FDT_SIZE,
-			  LAYOUT_PAGE_SIZE);
+	return align_down(layout_low_ram_end(ram_gpa, ram_size) - LAYOUT_FDT_SIZE, 2 * MIB);
 }
 
 /** How many bits of an MSI's target address number the hart: KVM and the device tree must agree. */

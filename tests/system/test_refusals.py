@@ -97,7 +97,7 @@ class Kernel(TestCase):
         self.refuse_content(gzip.compress(bytes(5000)), "unpacked, is not a RISC-V kernel")
 
     def test_larger_than_memory(self):
-        self.refuse_content(header(size=64 << 20), "needs 67 MiB of memory, the guest has 32 MiB", "--memory", "32M")
+        self.refuse_content(header(size=64 << 20), "needs 68 MiB of memory, the guest has 32 MiB", "--memory", "32M")
 
     def test_larger_than_anything(self):
         self.refuse_content(header(size=(1 << 64) - 1), "needs [0-9]+ MiB of memory, the guest has 256 MiB")

@@ -17,7 +17,7 @@
 
 #define RAM      LAYOUT_RAM_BASE
 #define RAM_SIZE (16 * MIB)
-#define TOP      (RAM + RAM_SIZE - LAYOUT_FDT_SIZE)
+#define TOP      (RAM + RAM_SIZE - 2 * MIB)
 
 enum { FILE_SIZE = 12 * 1024 + 100, KERNEL_MEMORY = 64 * 1024 };
 
@@ -380,7 +380,7 @@ static void refuses_kernels_larger_than_ram(void **state)
 		const char *words;
 	} large[] = {
 		{ 2 * MIB, TOP - RAM - 2 * MIB + 1, "needs 17 MiB of memory, the guest has 16" },
-		{ 16 * MIB, KERNEL_MEMORY, "needs 17 MiB" },
+		{ 16 * MIB, KERNEL_MEMORY, "needs 19 MiB" },
 		{ 0, UINT64_MAX, "MiB of memory, the guest has 16 MiB" },
 		{ 2 * MIB, UINT64_MAX - RAM - 2 * MIB + 1, "MiB of memory" },
 		{ UINT64_MAX - 2 * MIB + 1, 2 * MIB, "MiB of memory" },
@@ -481,7 +481,7 @@ static void places_the_initramfs_at_the_top(void **state)
 	write_file(file.bytes, FILE_SIZE);
 	for (int copy = 0; copy < 2; copy++) {
 		assert_int_equal(initrd_load(&initrd, path, &gm, RAM, TOP, copy, &err), 0);
-		assert_int_equal(initrd.start, TOP - 16 * KIB);
+		assert_int_equal(initrd.start, TOP - 2 * MIB);
 		assert_int_equal(initrd.end, initrd.start + FILE_SIZE);
 		assert_int_equal(initrd.mapped, !copy);
 		assert_memory_equal(guest_mem_ptr(&gm, initrd.start, FILE_SIZE), file.bytes,
@@ -507,7 +507,7 @@ static void keeps_the_initramfs_off_the_kernel(void **state)
 	assert_int_equal(initrd_load(&initrd, path, &gm, TOP + MIB, TOP, false, &err), -ENOSPC);
 	assert_int_equal(truncate(path, INT64_C(1) << 40), 0);
 	assert_int_equal(initrd_load(&initrd, path, &gm, RAM, TOP, false, &err), -ENOSPC);
-	assert_says("needs 1048576 MiB above the kernel, 15 MiB are free");
+	assert_says("needs 1048576 MiB above the kernel, 14 MiB are free");
 	assert_int_equal(initrd.start, 0);
 	initrd_deinit(&initrd);
 }
@@ -565,11 +565,11 @@ static void errors_need_no_reader(void **state)
 static void puts_the_device_tree_below_4_gib(void **state)
 {
 	(void)state;
-	assert_int_equal(layout_fdt_gpa(RAM, 16 * MIB), RAM + 16 * MIB - LAYOUT_FDT_SIZE);
-	assert_int_equal(layout_fdt_gpa(RAM, 2 * GIB), 4 * GIB - LAYOUT_FDT_SIZE);
-	assert_int_equal(layout_fdt_gpa(RAM, 2 * GIB + 4096), 4 * GIB - LAYOUT_FDT_SIZE);
-	assert_int_equal(layout_fdt_gpa(RAM, 64 * GIB), 4 * GIB - LAYOUT_FDT_SIZE);
-	assert_int_equal(layout_fdt_gpa(RAM, UINT64_MAX), 4 * GIB - LAYOUT_FDT_SIZE);
+	assert_int_equal(layout_fdt_gpa(RAM, 16 * MIB), RAM + 14 * MIB);
+	assert_int_equal(layout_fdt_gpa(RAM, 2 * GIB), 4 * GIB - 2 * MIB);
+	assert_int_equal(layout_fdt_gpa(RAM, 2 * GIB + 4096), 4 * GIB - 2 * MIB);
+	assert_int_equal(layout_fdt_gpa(RAM, 64 * GIB), 4 * GIB - 2 * MIB);
+	assert_int_equal(layout_fdt_gpa(RAM, UINT64_MAX), 4 * GIB - 2 * MIB);
 }
 
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
