@@ -6,6 +6,8 @@
 # Sourced, never run:  . "$(dirname "$0")/../tools/lib.sh"
 
 set -euo pipefail
+# Without it, a step that fails inside $(…) would not end what is being made.
+shopt -s inherit_errexit
 
 TELEVM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TELEVM_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/televm
@@ -45,7 +47,7 @@ mirror() {
 	local uri
 	# shellcheck disable=SC2016 # the dollar signs are apt's
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
-		awk '/ Debian$/ && !/security/ && !/backports/ { print $1; exit }')
+		awk '/ Debian$/ && !/security/ && !/backports/ && !n++ { print $1 }') || uri=
 	[ -n "$uri" ] || die "cannot tell the address of Debian's archive from apt: set TELEVM_MIRROR"
 	printf '%s\n' "${uri%/}"
 }
@@ -105,14 +107,18 @@ key_of() {
 
 # cached NAME KEY COMMAND...: print the path of $TELEVM_CACHE/NAME-KEY, making it first with
 # COMMAND... PATH when it is not there. Two callers at once make it once; a build that is
-# interrupted leaves nothing behind; older keys of the same NAME go when unused for two weeks.
+# interrupted, or of which a command fails, leaves nothing behind; older keys of the same NAME go
+# when unused for two weeks. Not for "if" and "||": there bash does not stop at a command that fails.
 cached() {
 	local name=$1 key=$2
 	shift 2
 	local path=$TELEVM_CACHE/$name-$key
 	if [ ! -e "$path" ]; then
 		mkdir -p "$TELEVM_CACHE"
+		# Not "( … ) || die": that would let the maker go on behind a command that failed.
+		set +e
 		(
+			set -e
 			flock 9
 			[ ! -e "$path" ] || exit 0
 			work=$(mktemp -d "$TELEVM_CACHE/.making-$name-XXXXXX")
@@ -122,6 +128,7 @@ cached() {
 			find "$TELEVM_CACHE" -maxdepth 1 -name "$name-????????????????" -mtime +14 -exec rm -rf {} +
 			mv "$work/out" "$path"
 		) 9>"$TELEVM_CACHE/.lock-$name"
+		set -e
 		[ -e "$path" ] || die "making $name failed"
 	fi
 	touch -c "$path"
