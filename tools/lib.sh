@@ -60,6 +60,33 @@ mirror() {
 # for, while its stable, the same release by another name, still stands on the old one. So that name
 # is tried next; what is signed must say that it is trixie under either.
 debian_tar() {
+	local status=0 watcher
+	tell_progress "$BASHPID" &
+	watcher=$!
+	unwatched_debian_tar "$@" || status=$?
+	kill "$watcher" 2>/dev/null || true
+	wait "$watcher" || true
+	return "$status"
+}
+
+# tell_progress PID: tell every ten seconds, as long as PID is there, how much mmdebstrap has got.
+tell_progress() {
+	local owner=$1 begin sleeper size
+	begin=$(date +%s)
+	trap 'kill "$sleeper" 2>/dev/null; exit' TERM
+	while [ -d "/proc/$owner" ]; do
+		# What is left over of it must not hold a lock or pipe of ours.
+		without_inherited sleep 10 >/dev/null 2>&1 &
+		sleeper=$!
+		wait "$sleeper"
+		# It loads down into a folder of its own, and unpacks there.
+		size=$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'mmdebstrap.*' -newermt "@$begin" \
+			-exec du -scm {} + 2>/dev/null | tail -n 1 | cut -f1) || true
+		[ -z "$size" ] || say "downloaded and unpacked so far: $size MB"
+	done
+}
+
+unwatched_debian_tar() {
 	local arch=$1 packages=$2 file=$3 suite mode=root
 	[ "$(id -u)" = 0 ] || mode=chrootless
 	for suite in "$TELEVM_SUITE" stable; do
