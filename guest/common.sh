@@ -4,9 +4,6 @@
 #
 # Sourced, never run, after tools/lib.sh.
 
-# Without it, a step that fails inside $(…) would not end what is being made.
-shopt -s inherit_errexit
-
 # shellcheck disable=SC2034 # used by the scripts
 build=$TELEVM_ROOT/build/guest
 

@@ -6,6 +6,8 @@
 # Sourced, never run:  . "$(dirname "$0")/../tools/lib.sh"
 
 set -euo pipefail
+# Without it, a step that fails inside $(…) would not end what is being made.
+shopt -s inherit_errexit
 
 TELEVM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TELEVM_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/televm
@@ -45,7 +47,7 @@ mirror() {
 	local uri
 	# shellcheck disable=SC2016 # the dollar signs are apt's
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' 'Created-By: Packages' 2>/dev/null |
-		awk '/ Debian$/ && !/security/ && !/backports/ { print $1; exit }')
+		awk '/ Debian$/ && !/security/ && !/backports/ && !n++ { print $1 }') || uri=
 	[ -n "$uri" ] || die "cannot tell the address of Debian's archive from apt: set TELEVM_MIRROR"
 	printf '%s\n' "${uri%/}"
 }
@@ -58,6 +60,33 @@ mirror() {
 # for, while its stable, the same release by another name, still stands on the old one. So that name
 # is tried next; what is signed must say that it is trixie under either.
 debian_tar() {
+	local status=0 watcher
+	tell_progress "$BASHPID" &
+	watcher=$!
+	unwatched_debian_tar "$@" || status=$?
+	kill "$watcher" 2>/dev/null || true
+	wait "$watcher" || true
+	return "$status"
+}
+
+# tell_progress PID: tell every ten seconds, as long as PID is there, how much mmdebstrap has got.
+tell_progress() {
+	local owner=$1 begin sleeper size
+	begin=$(date +%s)
+	trap 'kill "$sleeper" 2>/dev/null; exit' TERM
+	while [ -d "/proc/$owner" ]; do
+		# What is left over of it must not hold a lock or pipe of ours.
+		without_inherited sleep 10 >/dev/null 2>&1 &
+		sleeper=$!
+		wait "$sleeper"
+		# It loads down into a folder of its own, and unpacks there.
+		size=$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'mmdebstrap.*' -newermt "@$begin" \
+			-exec du -scm {} + 2>/dev/null | tail -n 1 | cut -f1) || true
+		[ -z "$size" ] || say "downloaded and unpacked so far: $size MB"
+	done
+}
+
+unwatched_debian_tar() {
 	local arch=$1 packages=$2 file=$3 suite mode=root
 	[ "$(id -u)" = 0 ] || mode=chrootless
 	for suite in "$TELEVM_SUITE" stable; do
@@ -105,14 +134,18 @@ key_of() {
 
 # cached NAME KEY COMMAND...: print the path of $TELEVM_CACHE/NAME-KEY, making it first with
 # COMMAND... PATH when it is not there. Two callers at once make it once; a build that is
-# interrupted leaves nothing behind; older keys of the same NAME go when unused for two weeks.
+# interrupted, or of which a command fails, leaves nothing behind; older keys of the same NAME go
+# when unused for two weeks. Not for "if" and "||": there bash does not stop at a command that fails.
 cached() {
 	local name=$1 key=$2
 	shift 2
 	local path=$TELEVM_CACHE/$name-$key
 	if [ ! -e "$path" ]; then
 		mkdir -p "$TELEVM_CACHE"
+		# Not "( … ) || die": that would let the maker go on behind a command that failed.
+		set +e
 		(
+			set -e
 			flock 9
 			[ ! -e "$path" ] || exit 0
 			work=$(mktemp -d "$TELEVM_CACHE/.making-$name-XXXXXX")
@@ -122,6 +155,7 @@ cached() {
 			find "$TELEVM_CACHE" -maxdepth 1 -name "$name-????????????????" -mtime +14 -exec rm -rf {} +
 			mv "$work/out" "$path"
 		) 9>"$TELEVM_CACHE/.lock-$name"
+		set -e
 		[ -e "$path" ] || die "making $name failed"
 	fi
 	touch -c "$path"

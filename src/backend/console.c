@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -32,7 +31,9 @@ static void call_io_thread(const struct console *console, long delay_ns)
  * Output.
  */
 
-static size_t append(struct console *console, const uint8_t *bytes, size_t len)
+/* \param has_line is set when the end of a line is among what is taken. It is looked for in the
+ * copy: the guest may change what it gave meanwhile. */
+static size_t append(struct console *console, const uint8_t *bytes, size_t len, bool *has_line)
 {
 	unsigned int end = (console->start + console->used) % CONSOLE_RING_SIZE;
 	size_t taken = MIN(len, (size_t)(CONSOLE_RING_SIZE - console->used));
@@ -40,15 +41,16 @@ static size_t append(struct console *console, const uint8_t *bytes, size_t len)
 
 	memcpy(console->ring + end, bytes, before_wrap);
 	memcpy(console->ring, bytes + before_wrap, taken - before_wrap);
+	*has_line = memchr(console->ring + end, '\n', before_wrap) != NULL ||
+		    memchr(console->ring, '\n', taken - before_wrap) != NULL;
 	console->used += (unsigned int)taken;
 	return taken;
 }
 
 /* Under the lock, after an append. \return the delay to call the I/O thread with, or 0: not now */
-static long note_wake(struct console *console, const uint8_t *bytes, size_t taken)
+static long note_wake(struct console *console, bool has_line)
 {
-	bool is_urgent =
-		console->used >= CONSOLE_RING_SIZE / 2 || memchr(bytes, '\n', taken) != NULL;
+	bool is_urgent = has_line || console->used >= CONSOLE_RING_SIZE / 2;
 
 	if (console->wake == CONSOLE_CALLED_NOW || (console->wake == CONSOLE_CALLED && !is_urgent))
 		return 0;
@@ -60,6 +62,7 @@ size_t console_output(struct console *console, const uint8_t *bytes, size_t len)
 {
 	long delay_ns = 0;
 	size_t taken = len;
+	bool has_line;
 
 	if (len == 0)
 		return 0;
@@ -67,10 +70,10 @@ size_t console_output(struct console *console, const uint8_t *bytes, size_t len)
 	if (console->is_dropping) {
 		console->n_lost += len;
 	} else {
-		taken = append(console, bytes, len);
+		taken = append(console, bytes, len, &has_line);
 		console->was_refused |= taken < len;
 		if (taken > 0)
-			delay_ns = note_wake(console, bytes, taken);
+			delay_ns = note_wake(console, has_line);
 	}
 	pthread_mutex_unlock(&console->lock);
 	/* Two threads may set the timer in either order: at worst a line waits a millisecond. */
@@ -106,6 +109,13 @@ static unsigned int oldest(struct console *console, const uint8_t **bytes)
 	return len;
 }
 
+static void tell_lost(uint64_t n_lost)
+{
+	if (n_lost > 0)
+		log_warn("console: %llu bytes of output are lost: nobody read them in time",
+			 (unsigned long long)n_lost);
+}
+
 static void consumed(struct console *console, unsigned int len)
 {
 	uint64_t n_lost;
@@ -120,9 +130,7 @@ static void consumed(struct console *console, unsigned int len)
 	/* Room for a byte is not worth a turn of the guest; half the ring is. */
 	is_ready = console->used <= CONSOLE_RING_SIZE / 2 && take_refused(console);
 	pthread_mutex_unlock(&console->lock);
-	if (n_lost > 0)
-		log_warn("console: %llu bytes of output are lost: nobody read them in time",
-			 (unsigned long long)n_lost);
+	tell_lost(n_lost);
 	if (is_ready)
 		console->ops->output_ready(console->ctx);
 }
@@ -207,6 +215,7 @@ static int64_t now_ms(void)
 
 void console_flush(struct console *console, unsigned int timeout_ms)
 {
+	const int64_t last_end = now_ms() + 10 * (int64_t)timeout_ms;
 	int64_t end = now_ms() + timeout_ms;
 	int ret;
 
@@ -214,37 +223,51 @@ void console_flush(struct console *console, unsigned int timeout_ms)
 		return;
 	while ((ret = write_batch(console)) != 0) {
 		struct pollfd pollfd = { .fd = console->out.fd, .events = POLLOUT };
-		int64_t left = end - now_ms();
+		int64_t now = now_ms();
 
-		if (left <= 0 || (ret == -EAGAIN && console->is_dropping))
+		if (ret > 0)
+			end = MIN(now + timeout_ms, last_end);
+		if (now >= end || (ret == -EAGAIN && console->is_dropping))
 			break;
 		if (ret == -EAGAIN)
-			poll(&pollfd, 1, (int)left);
+			poll(&pollfd, 1, (int)(end - now));
 	}
-	if (console->n_lost > 0 && !console->is_out_dead)
-		log_warn("console: %llu bytes of output are lost: nobody read them in time",
-			 (unsigned long long)console->n_lost);
+	if (!console->is_out_dead)
+		tell_lost(console->used + console->n_lost);
 }
 
 /*
  * Input.
  */
 
-static void show_help(const struct console *console)
+static ssize_t write_help(const struct stream *to)
 {
 	static const char help[] = "\r\ntelevm: Ctrl-a x       end the virtual machine\r\n"
 				   "televm: Ctrl-a c       show this\r\n"
 				   "televm: Ctrl-a Ctrl-a  send Ctrl-a\r\n";
 	size_t done = 0;
-	ssize_t n;
+	ssize_t n = 0;
 
-	/* To the terminal itself: standard output may be a file. */
 	while (done < sizeof(help) - 1) {
-		n = stream_write(&console->in, help + done, sizeof(help) - 1 - done);
+		n = stream_write(to, help + done, sizeof(help) - 1 - done);
 		if (n <= 0)
-			return;
+			break;
 		done += (size_t)n;
 	}
+	return n;
+}
+
+static void show_help(const struct console *console)
+{
+	struct stream errors;
+
+	/* To the terminal itself: standard output may be a file. */
+	if (write_help(&console->in) != -EBADF)
+		return;
+	/* As in "</dev/tty": the terminal is open for reading only. */
+	stream_init(&errors, STDERR_FILENO);
+	write_help(&errors);
+	stream_deinit(&errors);
 }
 
 static void put(struct console *console, uint8_t byte)
@@ -428,8 +451,6 @@ int console_init(struct console *console, struct event_base *base, int in_fd, in
 	stream_init(&console->out, out_fd);
 	if (console->out.fd < 0)
 		console->is_dropping = console->is_out_dead = true;
-	/* A reader that has gone is an error of write(2), not the end of the VM. */
-	signal(SIGPIPE, SIG_IGN);
 	console->wake_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (console->wake_fd < 0 || new_events(console, base) != 0) {
 		int ret = err_sys(err, "set up the console");

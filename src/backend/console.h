@@ -80,7 +80,7 @@ struct console {
 };
 
 /**
- * Open the console. SIGPIPE is ignored from now on.
+ * Open the console. SIGPIPE should be ignored: then a reader that is gone is an error, and told.
  * \param in_fd borrowed until console_deinit(); may be closed or -1, which is the end of input
  * \param out_fd borrowed likewise; where it is not open, output is dropped
  * \param ops borrowed, with \p ctx handed to each
@@ -102,9 +102,10 @@ __attribute__((warn_unused_result)) size_t console_output(struct console *consol
 void console_input_room(struct console *console);
 
 /**
- * Write what is left when the VM has ended. No vCPU thread and no event loop may be running;
- * output_ready() may be called.
- * \param timeout_ms wait at most so long for the reader; not at all for one known to be stuck
+ * Write what is left when the VM has ended, and log how much could not be. No vCPU thread and no
+ * event loop may be running; output_ready() may be called.
+ * \param timeout_ms how long the reader may take nothing, and a tenth of what all may take; one
+ * known to be stuck is not waited for
  */
 void console_flush(struct console *console, unsigned int timeout_ms);
 

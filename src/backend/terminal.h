@@ -6,7 +6,8 @@
  * the program. terminal_restore() runs at exit by itself; handlers of fatal signals call it too.
  *
  * In raw mode the keys Ctrl-c, Ctrl-\ and Ctrl-z are bytes for the guest, so no signal comes from
- * the keyboard. A SIGCONT from elsewhere needs no answer: nothing changed the mode in between.
+ * the keyboard. A job that was stopped from elsewhere may find another mode when it goes on: a
+ * handler of SIGCONT makes the terminal raw again.
  */
 #pragma once
 

@@ -6,6 +6,7 @@
 #include "util/parse.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@ static int print(const char *text)
 								 : EXIT_STATUS_ERROR;
 }
 
+static int show_help_of(const char *name);
+
 static int show_version(int argc, char **argv)
 {
 	(void)argc;
@@ -25,11 +28,8 @@ static int show_version(int argc, char **argv)
 
 static int show_help(int argc, char **argv)
 {
-	static char run_help[] = "--help";
-	char *run_args[] = { run_help, NULL };
-
-	if (argc > 0 && strcmp(argv[0], "run") == 0)
-		return cli_run(1, run_args);
+	if (argc > 0)
+		return show_help_of(argv[0]);
 	return print("Usage: televm COMMAND [FLAG...]\n"
 		     "\n"
 		     "TeleVM runs small virtual machines on RISC-V.\n"
@@ -86,8 +86,24 @@ static bool open_standard_fds(void)
 	return true;
 }
 
+/* What the help of \p name is, or a refusal. */
+static int show_help_of(const char *name)
+{
+	static char help[] = "--help";
+	char *args[] = { help, NULL };
+
+	for (int i = 0; i < N_COMMANDS; i++) {
+		if (strcmp(name, commands[i].name) == 0)
+			return commands[i].run == show_help ? show_help(0, NULL)
+							    : commands[i].run(1, args);
+	}
+	return refuse_command(name);
+}
+
 int cli_main(int argc, char **argv)
 {
+	/* A reader that has gone is an error of write(2), not the end of the VM. */
+	signal(SIGPIPE, SIG_IGN);
 	if (!open_standard_fds()) {
 		log_error(
 			"standard input, output or error is closed and /dev/null cannot be opened");

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 static void set_line(const struct kvm_aia *aia, uint32_t source, uint32_t level)
@@ -95,7 +96,8 @@ int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm, unsigned int n_ha
 	if (ret == 0)
 		return 0;
 	kvm_aia_deinit(aia);
-	return err_set(err, ret, "set up the interrupt controller (AIA) in KVM: error %d", -ret);
+	return err_set(err, ret, "set up the interrupt controller (AIA) in KVM: %s",
+		       strerror(-ret));
 }
 
 void kvm_aia_deinit(struct kvm_aia *aia)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -17,8 +18,10 @@
 #define TIMER_REG(name)  REG(KVM_REG_RISCV_TIMER, KVM_REG_RISCV_TIMER_REG(name))
 #define CSR_REG(name)                                                                              \
 	REG(KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_GENERAL, KVM_REG_RISCV_CSR_REG(name))
-#define ISA_MULTI_REG(n) REG(KVM_REG_RISCV_ISA_EXT | KVM_REG_RISCV_ISA_MULTI_EN, n)
-#define SBI_REG(id)      REG(KVM_REG_RISCV_SBI_EXT | KVM_REG_RISCV_SBI_SINGLE, id)
+/* By number: KVM has it since Linux 7.2, and the headers that we are built with may be older. */
+#define ZICBOP_BLOCK_SIZE_REG REG(KVM_REG_RISCV_CONFIG, 7)
+#define ISA_MULTI_REG(n)      REG(KVM_REG_RISCV_ISA_EXT | KVM_REG_RISCV_ISA_MULTI_EN, n)
+#define SBI_REG(id)           REG(KVM_REG_RISCV_SBI_EXT | KVM_REG_RISCV_SBI_SINGLE, id)
 
 static int get_reg(const struct kvm_vcpu *vcpu, uint64_t id, uint64_t *value)
 {
@@ -33,6 +36,11 @@ static int set_reg(const struct kvm_vcpu *vcpu, uint64_t id, uint64_t value)
 	struct kvm_one_reg reg = { .id = id, .addr = (uint64_t)(uintptr_t)&value };
 
 	return ioctl(vcpu->fd, KVM_SET_ONE_REG, &reg) == 0 ? 0 : -errno;
+}
+
+static int failed(struct err *err, int code, const char *what)
+{
+	return err_set(err, code, "%s: %s", what, strerror(-code));
 }
 
 int kvm_vcpu_init(struct kvm_vcpu *vcpu, const struct kvm_vm *vm, unsigned int hartid,
@@ -55,15 +63,25 @@ int kvm_vcpu_init(struct kvm_vcpu *vcpu, const struct kvm_vm *vm, unsigned int h
 	return 0;
 }
 
-/* Block sizes are readable only where the extension is, and 0 elsewhere. */
-static void get_block_sizes(const struct kvm_vcpu *vcpu, struct isa *isa)
+/* \return a block size, which is readable only where the extension is; 0 elsewhere */
+static uint32_t get_block_size(const struct kvm_vcpu *vcpu, uint64_t reg)
 {
 	uint64_t size;
 
-	if (isa_has(isa, "zicbom") && get_reg(vcpu, CONFIG_REG(zicbom_block_size), &size) == 0)
-		isa->cbom_block_size = (uint32_t)size;
-	if (isa_has(isa, "zicboz") && get_reg(vcpu, CONFIG_REG(zicboz_block_size), &size) == 0)
-		isa->cboz_block_size = (uint32_t)size;
+	return get_reg(vcpu, reg, &size) == 0 ? (uint32_t)size : 0;
+}
+
+static void get_block_sizes(const struct kvm_vcpu *vcpu, struct isa *isa)
+{
+	if (isa_has(isa, "zicbom"))
+		isa->cbom_block_size = get_block_size(vcpu, CONFIG_REG(zicbom_block_size));
+	if (isa_has(isa, "zicboz"))
+		isa->cboz_block_size = get_block_size(vcpu, CONFIG_REG(zicboz_block_size));
+	if (isa_has(isa, "zicbop"))
+		isa->cbop_block_size = get_block_size(vcpu, ZICBOP_BLOCK_SIZE_REG);
+	/* It cannot be used without, and Linux complains. */
+	if (isa->cbop_block_size == 0)
+		isa_remove(isa, "zicbop");
 }
 
 int kvm_vcpu_get_isa(const struct kvm_vcpu *vcpu, struct isa *isa, struct err *err)
@@ -76,7 +94,7 @@ int kvm_vcpu_get_isa(const struct kvm_vcpu *vcpu, struct isa *isa, struct err *e
 		if (ret != 0 && word > 0)
 			break;
 		if (ret != 0)
-			return err_set(err, ret, "ask KVM for the vCPU's instruction set");
+			return failed(err, ret, "ask KVM for the vCPU's instruction set");
 		for (unsigned int bit = 0; bit < 64; bit++) {
 			const char *name = kvm_isa_name(word * 64 + bit);
 
@@ -92,14 +110,17 @@ int kvm_vcpu_get_timebase(const struct kvm_vcpu *vcpu, uint64_t *hz, struct err 
 {
 	int ret = get_reg(vcpu, TIMER_REG(frequency), hz);
 
-	return ret == 0 ? 0 : err_set(err, ret, "ask KVM for the frequency of the guest's clock");
+	return ret == 0 ? 0 : failed(err, ret, "ask KVM for the frequency of the guest's clock");
 }
 
 int kvm_vcpu_enable_dbcn(const struct kvm_vcpu *vcpu, struct err *err)
 {
 	int ret = set_reg(vcpu, SBI_REG(KVM_RISCV_SBI_EXT_DBCN), 1);
 
-	return ret == 0 ? 0 : err_set(err, ret, "enable the SBI debug console in KVM");
+	/* Unknown to KVM before Linux 6.7: then guests find out that there is none. */
+	if (ret == 0 || ret == -ENOENT || ret == -EINVAL)
+		return 0;
+	return failed(err, ret, "enable the SBI debug console in KVM");
 }
 
 int kvm_vcpu_set_entry(const struct kvm_vcpu *vcpu, uint64_t pc, uint64_t fdt_gpa, struct err *err)
@@ -110,7 +131,7 @@ int kvm_vcpu_set_entry(const struct kvm_vcpu *vcpu, uint64_t pc, uint64_t fdt_gp
 		ret = set_reg(vcpu, CORE_REG(regs.a0), vcpu->hartid);
 	if (ret == 0)
 		ret = set_reg(vcpu, CORE_REG(regs.a1), fdt_gpa);
-	return ret == 0 ? 0 : err_set(err, ret, "set the registers of vCPU %u", vcpu->hartid);
+	return ret == 0 ? 0 : failed(err, ret, "set the registers of the first vCPU");
 }
 
 int kvm_vcpu_run(const struct kvm_vcpu *vcpu)

@@ -44,7 +44,10 @@ __attribute__((warn_unused_result)) int kvm_vcpu_get_isa(const struct kvm_vcpu *
 __attribute__((warn_unused_result)) int kvm_vcpu_get_timebase(const struct kvm_vcpu *vcpu,
 							      uint64_t *hz, struct err *err);
 
-/** Let the SBI debug console's calls (DBCN) reach this program. Before the first run. */
+/**
+ * Let the SBI debug console's calls (DBCN) reach this program, where KVM knows it. Before the first
+ * run.
+ */
 __attribute__((warn_unused_result)) int kvm_vcpu_enable_dbcn(const struct kvm_vcpu *vcpu,
 							     struct err *err);
 

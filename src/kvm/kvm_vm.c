@@ -109,8 +109,11 @@ static int create_vm(struct kvm_vm *vm, struct err *err)
 	if (vm->vm_fd < 0)
 		return err_sys(err, "create a virtual machine in KVM");
 	size = ioctl(vm->sys_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (size < (int)sizeof(struct kvm_run))
+	if (size < 0)
 		return err_sys(err, "ask KVM for the size of a vCPU's state");
+	if ((size_t)size < sizeof(struct kvm_run))
+		return err_set(err, -ENOTSUP, "KVM says that a vCPU's state has %d bytes, not %zu",
+			       size, sizeof(struct kvm_run));
 	vm->vcpu_map_size = (size_t)size;
 	choose_gpa_bits(vm);
 	/* Not KVM_CAP_IRQFD: that is reported, and delivers nothing, without an irqchip too. */

@@ -57,7 +57,11 @@ int gunzip_read(struct gunzip *gz, void *to, uint64_t len, uint64_t *got)
 	return 0;
 }
 
-bool gunzip_has_more(struct gunzip *gz)
+int gunzip_has_more(struct gunzip *gz)
 {
-	return refill(gz) != -ENODATA;
+	int ret = refill(gz);
+
+	if (ret == 0)
+		return 1;
+	return ret == -ENODATA ? 0 : ret;
 }

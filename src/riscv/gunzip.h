@@ -33,8 +33,11 @@ __attribute__((warn_unused_result)) int gunzip_init(struct gunzip *gz, int fd);
 __attribute__((warn_unused_result)) int gunzip_read(struct gunzip *gz, void *to, uint64_t len,
 						    uint64_t *got);
 
-/** Once the stream has ended: does anything follow it? Further streams would not be read. */
-bool gunzip_has_more(struct gunzip *gz);
+/**
+ * Once the stream has ended: does anything follow it? Further streams would not be read.
+ * \return 1 or 0; -errno when it cannot be read
+ */
+__attribute__((warn_unused_result)) int gunzip_has_more(struct gunzip *gz);
 
 /** Free what gunzip_init() made. */
 void gunzip_deinit(struct gunzip *gz);

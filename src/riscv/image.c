@@ -302,7 +302,10 @@ static int inflate_image(const struct kernel_image *image, struct gunzip *gz, ui
 	ret = check_size(image, size + more, err);
 	if (ret != 0)
 		return ret;
-	if (gunzip_has_more(gz))
+	ret = gunzip_has_more(gz);
+	if (ret < 0)
+		return gunzip_error(image, ret, err);
+	if (ret > 0)
 		return err_set(err, -ENOEXEC, "kernel '%s' has other data after its gzip stream",
 			       image->path);
 	return 0;

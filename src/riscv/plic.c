@@ -71,15 +71,35 @@ static unsigned int best_source(const struct plic *plic, const struct plic_conte
 	return best;
 }
 
+static bool is_interrupted(const struct plic *plic, unsigned int hart)
+{
+	const struct plic_context *context = &plic->contexts[hart];
+
+	return plic->priority[best_source(plic, context)] > context->threshold;
+}
+
+static void tell_hart(struct plic *plic, unsigned int hart, bool asserted)
+{
+	plic->contexts[hart].asserted = asserted;
+	plic->set_hart(plic->ctx, hart, asserted);
+}
+
 static void update_hart(struct plic *plic, unsigned int hart)
 {
-	struct plic_context *context = &plic->contexts[hart];
-	bool asserted = plic->priority[best_source(plic, context)] > context->threshold;
+	bool asserted = is_interrupted(plic, hart);
 
-	if (asserted == context->asserted)
-		return;
-	context->asserted = asserted;
-	plic->set_hart(plic->ctx, hart, asserted);
+	if (asserted != plic->contexts[hart].asserted)
+		tell_hart(plic, hart, asserted);
+}
+
+/* The hart's own doing: it may have been stopped and started since it was told last, and have
+ * forgotten. */
+static void update_hart_anew(struct plic *plic, unsigned int hart)
+{
+	bool asserted = is_interrupted(plic, hart);
+
+	if (asserted || plic->contexts[hart].asserted)
+		tell_hart(plic, hart, asserted);
 }
 
 /* Something about one source changed: only the harts that enable it can see that. */
@@ -105,11 +125,12 @@ static uint32_t claim(struct plic *plic, unsigned int context)
 {
 	unsigned int source = best_source(plic, &plic->contexts[context]);
 
-	if (source == 0)
-		return 0;
-	assign_bit(plic->pending, source, false);
-	assign_bit(plic->in_service, source, true);
-	update_harts_of(plic, source);
+	if (source != 0) {
+		assign_bit(plic->pending, source, false);
+		assign_bit(plic->in_service, source, true);
+		update_harts_of(plic, source);
+	}
+	update_hart_anew(plic, context);
 	return source;
 }
 
@@ -210,11 +231,11 @@ static void write_register(struct plic *plic, struct register_name name, uint32_
 		break;
 	case REG_ENABLE:
 		context->enabled[name.index] = value & existing_sources(plic, name.index);
-		update_hart(plic, name.context);
+		update_hart_anew(plic, name.context);
 		break;
 	case REG_THRESHOLD:
 		context->threshold = value & PLIC_MAX_PRIORITY;
-		update_hart(plic, name.context);
+		update_hart_anew(plic, name.context);
 		break;
 	case REG_CLAIM:
 		complete(plic, name.context, value);

@@ -24,6 +24,10 @@
  * Registers are 32 bits wide. Other accesses, unaligned ones, and those to sources and contexts
  * that do not exist read 0 and write nothing.
  *
+ * A hart that is stopped and started again has forgotten its interrupt: KVM resets the vCPU. Nobody
+ * tells the PLIC, but the hart's software sets up its context then. So each write to a context's
+ * enables and threshold, and each claim, tells an asserted interrupt once more.
+ *
  * All functions may be called from any thread; set_hart() is called with the PLIC's lock held.
  */
 #pragma once
@@ -43,8 +47,8 @@ enum {
 };
 
 /**
- * A hart's external interrupt changed. Called on changes only, first from "not asserted". Any
- * thread; must not block or call the PLIC.
+ * A hart's external interrupt changed, first from "not asserted", or is still asserted. Any thread;
+ * must not block or call the PLIC.
  */
 typedef void plic_hart_setter(void *ctx, unsigned int hart, bool asserted);
 

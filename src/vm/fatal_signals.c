@@ -6,6 +6,7 @@
 #include "util/bits.h"
 #include "vm/boot.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -15,21 +16,32 @@
  */
 enum { DIE_OF_IT = -1 };
 
+/* With those of real time, all that end a process and that nobody else takes: SIGTERM and SIGINT
+ * are the I/O loop's, SIGPIPE is ignored. */
 static const struct {
 	int signal;
 	int status;
+	bool is_fault; /* of our own code: nobody can want it ignored */
 } fatal[] = {
-	{ SIGSYS, EXIT_STATUS_SIGSYS },
-	{ SIGBUS, EXIT_STATUS_SIGBUS },
-	{ SIGSEGV, EXIT_STATUS_SIGSEGV },
-	{ SIGXFSZ, EXIT_STATUS_SIGXFSZ },
-	{ SIGXCPU, EXIT_STATUS_SIGXCPU },
-	{ SIGHUP, EXIT_STATUS_SIGHUP },
-	{ SIGILL, EXIT_STATUS_SIGILL },
-	{ SIGABRT, DIE_OF_IT },
-	{ SIGFPE, DIE_OF_IT },
-	{ SIGTRAP, DIE_OF_IT },
-	{ SIGQUIT, DIE_OF_IT },
+	{ SIGSYS, EXIT_STATUS_SIGSYS, true },
+	{ SIGBUS, EXIT_STATUS_SIGBUS, true },
+	{ SIGSEGV, EXIT_STATUS_SIGSEGV, true },
+	{ SIGXFSZ, EXIT_STATUS_SIGXFSZ, false },
+	{ SIGXCPU, EXIT_STATUS_SIGXCPU, false },
+	{ SIGHUP, EXIT_STATUS_SIGHUP, false },
+	{ SIGILL, EXIT_STATUS_SIGILL, true },
+	{ SIGABRT, DIE_OF_IT, true },
+	{ SIGFPE, DIE_OF_IT, true },
+	{ SIGTRAP, DIE_OF_IT, true },
+	{ SIGQUIT, DIE_OF_IT, false },
+	{ SIGUSR1, DIE_OF_IT, false },
+	{ SIGUSR2, DIE_OF_IT, false },
+	{ SIGALRM, DIE_OF_IT, false },
+	{ SIGVTALRM, DIE_OF_IT, false },
+	{ SIGPROF, DIE_OF_IT, false },
+	{ SIGIO, DIE_OF_IT, false },
+	{ SIGPWR, DIE_OF_IT, false },
+	{ SIGSTKFLT, DIE_OF_IT, false },
 };
 
 static struct {
@@ -104,6 +116,18 @@ __attribute__((noreturn)) static void end_process(int signo)
 	_exit(EXIT_STATUS_ERROR);
 }
 
+static void write_line(const struct line *line)
+{
+	struct pollfd pollfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	/* A reader that is stuck must not keep a process that is to end. */
+	if (poll(&pollfd, 1, 0) == 0)
+		return;
+	/* Nobody is left to be told that even this failed. */
+	if (write(STDERR_FILENO, line->text, line->len) < 0)
+		return;
+}
+
 static void on_fatal_signal(int signo, siginfo_t *info, void *context)
 {
 	struct line line = { .len = 0 };
@@ -117,20 +141,34 @@ static void on_fatal_signal(int signo, siginfo_t *info, void *context)
 	add_text(&line, ".");
 	add_cause(&line, info);
 	add_text(&line, "\n");
-	/* Nobody is left to be told that even this failed. */
-	if (write(STDERR_FILENO, line.text, line.len) < 0)
-		line.len = 0;
+	write_line(&line);
 	end_process(signo);
+}
+
+bool signal_is_ignored(int signo)
+{
+	struct sigaction action;
+
+	return sigaction(signo, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+static void take(int signo, bool is_fault)
+{
+	struct sigaction action = { .sa_sigaction = on_fatal_signal, .sa_flags = SA_SIGINFO };
+
+	if (is_fault || !signal_is_ignored(signo))
+		sigaction(signo, &action, NULL);
 }
 
 void fatal_signals_install(const struct boot *boot, const struct guest_mem *mem)
 {
-	struct sigaction action = { .sa_sigaction = on_fatal_signal, .sa_flags = SA_SIGINFO };
-
 	known.boot = boot;
 	known.mem = mem;
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
-		sigaction(fatal[i].signal, &action, NULL);
+		take(fatal[i].signal, fatal[i].is_fault);
+	/* One of these is the kick of vCPU threads, whose handler comes later. */
+	for (int signo = SIGRTMIN; signo <= SIGRTMAX; signo++)
+		take(signo, false);
 }
 
 void fatal_signals_forget(void)

@@ -41,7 +41,7 @@ int irqchip_init(struct irqchip *irqchip, const struct kvm_vm *kvm, struct mmio_
 	irqchip->kind = FDT_IRQCHIP_AIA;
 	ret = kvm_aia_init(&irqchip->aia, kvm, n_vcpus, n_sources, err);
 	irqchip->is_init = ret == 0;
-	return ret;
+	return ret == 0 ? 0 : err_prefix(err, "irqchip aia (try --irqchip plic)");
 }
 
 struct irq_line irqchip_line(struct irqchip *irqchip, uint32_t source)

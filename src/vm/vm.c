@@ -352,15 +352,20 @@ static void on_signal(evutil_socket_t fd, short what, void *ctx)
 	vm_finish(vm, VM_END_STOPPED);
 }
 
-/* Take SIGTERM and SIGINT on the loop; vCPU threads inherit the mask. */
-static int catch_signals(struct vm *vm, sigset_t *old, struct err *err)
+/*
+ * Take SIGTERM and SIGINT on the loop; vCPU threads inherit the mask. It stays until the process
+ * ends: one more signal, while the status of the first is on its way, must not take its place.
+ */
+static int catch_signals(struct vm *vm, struct err *err)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	pthread_sigmask(SIG_BLOCK, &set, old);
+	/* A script's shell has it ignored for what it runs in the background. */
+	if (!signal_is_ignored(SIGINT))
+		sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (vm->signal_fd < 0)
 		return err_sys(err, "create a signalfd");
@@ -441,14 +446,12 @@ static int run(struct vm *vm, struct err *err)
 
 int vm_run(struct vm *vm, struct vm_result *result, struct err *err)
 {
-	sigset_t old;
 	int ret;
 
 	fatal_signals_install(&vm->boot, &vm->mem);
-	ret = catch_signals(vm, &old, err);
+	ret = catch_signals(vm, err);
 	if (ret == 0)
 		ret = run(vm, err);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret != 0)
 		return ret;
 	*result = (struct vm_result){ .end = (enum vm_end)vm->end, .signal = vm->stopped_by };

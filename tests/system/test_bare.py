@@ -72,6 +72,10 @@ class Bare(TestCase):
         """The clock's interrupt: it comes when it is time, and goes when it is answered."""
         self.assertEqual(self.output_of("alarm", "--irqchip", "plic"), "claimed 2 and done\n")
 
+    def test_interrupt_of_a_hart_that_was_stopped(self):
+        """KVM resets a hart that is started again, so the PLIC has to tell it once more."""
+        self.assertEqual(self.output_of("restart", "--cpus", "2", "--irqchip", "plic"), "claimed 2 and done\n")
+
     def test_holes(self):
         """Loads and stores where nothing is: zeros, no effect, no end."""
         got = self.output_of("mmio")

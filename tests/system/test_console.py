@@ -99,6 +99,19 @@ class Output(TestCase):
         self.ends(vm, 0, SHUT_DOWN)
         self.assertEqual(read(path).decode(), self.flood())
 
+    def test_the_end_to_a_slow_reader(self):
+        """What is left when the guest has ended takes its reader more than a second, but never that
+        long for a piece."""
+        want = self.flood()
+        vm = self.run_tiny("flood", stdout="unread")
+        got = bytearray()
+        while data := os.read(vm.out_fd, 4096):
+            got += data
+            if len(got) > len(want) - (28 << 10):
+                time.sleep(0.3)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertEqual(got.decode(), want)
+
     def test_nobody_reads(self):
         """The guest is not held for ever: what it prints is lost, and that is told."""
         vm = self.run_tiny("flood", stdout="unread")

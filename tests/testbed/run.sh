@@ -51,6 +51,8 @@ says() {
 	}
 }
 
+check "what is cached is whole or not there" "$here/cached.sh"
+
 # Arguments of every kind, streams, status and share, in one boot.
 # shellcheck disable=SC2016,SC1003 # no expansion, that is the point
 arguments=('' ' ' "it's" '"' $'two\nlines\n' '$HOME `id` \' '*' -- -c $'\001\002\177' $'\303\251\377\200\201\210' '' 'end ')
@@ -136,11 +138,11 @@ echo $? >"$work/flag.status"
 check "an unknown flag is an error" is flag.status 2
 
 ended_by_signal() {
-	local pid status=0 tries=0 left
+	local pid status=0 tries=0 left=
 	"$run" -- sleep 1000 </dev/null &
 	pid=$!
 	while [ $tries -lt 100 ]; do
-		left=$(pgrep -f -- '-M virt' -P "$pid")
+		left=$(pgrep -P "$pid" -f -- '-M virt')
 		[ -z "$left" ] || break
 		tries=$((tries + 1))
 		sleep 0.1
@@ -148,6 +150,10 @@ ended_by_signal() {
 	sleep 1
 	kill -TERM "$pid"
 	wait "$pid" || status=$?
+	[ -n "$left" ] || {
+		echo "its emulator was not found"
+		return 1
+	}
 	same 143 "$status" && ! kill -0 "$left"
 }
 check "SIGTERM ends it and its emulator" ended_by_signal

@@ -231,6 +231,8 @@ static void help_and_version(void **state)
 		{ { "televm", "-h" }, "Usage: televm COMMAND" },
 		{ { "televm", "help" }, "Usage: televm COMMAND" },
 		{ { "televm", "help", "run" }, "Usage: televm run" },
+		{ { "televm", "help", "help" }, "Usage: televm COMMAND" },
+		{ { "televm", "help", "--help" }, "Usage: televm COMMAND" },
 		{ { "televm", "run", "--help" }, "Usage: televm run" },
 		{ { "televm", "run", "--cpus=2", "-h" }, "Usage: televm run" },
 	};
@@ -258,6 +260,7 @@ static void bad_arguments_and_bad_configuration(void **state)
 	} rows[] = {
 		{ { "televm" }, "no command", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "help", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "\x1b[2J" }, "unknown command '?[2J'", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "run" }, "televm run --help", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "run", "--kernel=k", "--cpus=33" },
@@ -336,6 +339,42 @@ static void closed_standard_descriptors(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* \return the wait status of `televm FLAG` whose standard output or error nobody reads */
+static int run_unread(int fd, char *flag)
+{
+	static char name[] = "televm";
+	char *argv[] = { name, flag, NULL };
+	int fds[2];
+	int status;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	close(fds[0]);
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		signal(SIGPIPE, SIG_DFL);
+		dup2(fds[1], fd);
+		_exit(cli_main(2, argv));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(fds[1]);
+	return status;
+}
+
+static void a_reader_that_is_gone(void **state)
+{
+	static char version[] = "--version";
+	static char unknown[] = "--unknown";
+	int status;
+
+	(void)state;
+	status = run_unread(STDOUT_FILENO, version);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_ERROR);
+	status = run_unread(STDERR_FILENO, unknown);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_BAD_ARGUMENTS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +386,7 @@ int main(void)
 		cmocka_unit_test(bad_arguments_and_bad_configuration),
 		cmocka_unit_test(exit_status_of_a_run),
 		cmocka_unit_test(closed_standard_descriptors),
+		cmocka_unit_test(a_reader_that_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

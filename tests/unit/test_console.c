@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -543,6 +544,8 @@ static void flush_writes_what_is_left(void **state)
 {
 	static uint8_t chunk[65536];
 	struct rig rig;
+	char expected[128];
+	char told[2048];
 	char buf[64];
 	int64_t start;
 
@@ -557,10 +560,81 @@ static void flush_writes_what_is_left(void **state)
 		assert_true(console_output(&rig.console, chunk, sizeof(chunk)) > 0 || i > 0);
 		console_flush(&rig.console, 0);
 	}
+	read_now(rig.log[0], told, sizeof(told));
 	start = now_ms();
 	console_flush(&rig.console, 200);
 	assert_true(now_ms() - start >= 200 && now_ms() - start < 1000);
+	assert_true(rig.console.used > 0);
+	snprintf(
+		expected, sizeof(expected),
+		"televm: warning: console: %u bytes of output are lost: nobody read them in time\n",
+		rig.console.used);
+	read_now(rig.log[0], told, sizeof(told));
+	assert_string_equal(told, expected);
 	rig_deinit(&rig);
+}
+
+struct slow_reader {
+	int fd;
+	unsigned int pause_ms;
+	_Atomic size_t n_read;
+};
+
+static void *read_slowly(void *arg)
+{
+	struct slow_reader *reader = arg;
+	char buf[8192];
+	ssize_t n;
+
+	do {
+		usleep(1000 * reader->pause_ms);
+		n = read(reader->fd, buf, sizeof(buf));
+		reader->n_read += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	return NULL;
+}
+
+/* \return bytes that a reader took which pauses so long before each read, of \p n_sent */
+static size_t flush_to_slow_reader(unsigned int pause_ms, unsigned int timeout_ms, size_t *n_sent,
+				   int64_t *took_ms)
+{
+	static uint8_t chunk[4096];
+	struct slow_reader reader = { .pause_ms = pause_ms };
+	pthread_t thread;
+	struct rig rig;
+	int64_t start;
+	size_t n;
+
+	rig_init(&rig, -1, -1);
+	fcntl(rig.out[1], F_SETPIPE_SZ, 4096);
+	*n_sent = 0;
+	while ((n = console_output(&rig.console, chunk, sizeof(chunk))) > 0)
+		*n_sent += n;
+	reader.fd = rig.out[0];
+	assert_int_equal(pthread_create(&thread, NULL, read_slowly, &reader), 0);
+	start = now_ms();
+	console_flush(&rig.console, timeout_ms);
+	*took_ms = now_ms() - start;
+	console_deinit(&rig.console);
+	close(rig.out[1]);
+	rig.out[1] = -1;
+	pthread_join(thread, NULL);
+	rig_deinit(&rig);
+	return reader.n_read;
+}
+
+/* The time is counted from the last byte that was read, but not for ever. */
+static void flush_waits_for_a_slow_reader(void **state)
+{
+	int64_t took_ms;
+	size_t n_sent;
+
+	(void)state;
+	assert_int_equal(flush_to_slow_reader(150, 400, &n_sent, &took_ms), n_sent);
+	assert_int_equal(n_sent, CONSOLE_RING_SIZE);
+	assert_true(took_ms > 400);
+	assert_true(flush_to_slow_reader(70, 10, &n_sent, &took_ms) < n_sent);
+	assert_true(took_ms < 1000);
 }
 
 /*
@@ -812,6 +886,41 @@ static void ctrl_a_c_shows_help(void **state)
 	}
 }
 
+/* Input of "</dev/tty": a terminal that cannot be written to. */
+static void help_for_a_terminal_to_read_only(void **state)
+{
+	int saved = dup(STDERR_FILENO);
+	char path[64];
+	char buf[1024];
+	struct rig rig;
+	struct pty pty;
+	int errors[2];
+	int in;
+
+	(void)state;
+	assert_true(pty_open(&pty) && pty_make_raw(&pty));
+	assert_int_equal(ptsname_r(pty.master, path, sizeof(path)), 0);
+	in = open(path, O_RDONLY | O_NOCTTY);
+	assert_true(in >= 0);
+	assert_int_equal(pipe(errors), 0);
+	rig_init(&rig, in, -1);
+	dup2(errors[1], STDERR_FILENO);
+	assert_int_equal(write(pty.master,
+			       "\x01"
+			       "c",
+			       2),
+			 2);
+	pump(&rig, 20);
+	dup2(saved, STDERR_FILENO);
+	read_now(errors[0], buf, sizeof(buf));
+	assert_non_null(strstr(buf, "Ctrl-a x"));
+	rig_deinit(&rig);
+	pty_close(&pty);
+	close(in);
+	close(saved);
+	close_both(errors);
+}
+
 /* A guest that does not take its input must not lock its user in. */
 static void leaving_a_guest_that_hangs(void **state)
 {
@@ -889,6 +998,7 @@ int main(void)
 		cmocka_unit_test(output_to_a_file),
 		cmocka_unit_test(output_without_a_descriptor),
 		cmocka_unit_test(flush_writes_what_is_left),
+		cmocka_unit_test(flush_waits_for_a_slow_reader),
 		cmocka_unit_test(input_is_read_as_the_guest_takes_it),
 		cmocka_unit_test(room_is_never_missed),
 		cmocka_unit_test(input_from_a_file),
@@ -898,10 +1008,12 @@ int main(void)
 		cmocka_unit_test(keys_in_bursts),
 		cmocka_unit_test(ctrl_a_x_leaves),
 		cmocka_unit_test(ctrl_a_c_shows_help),
+		cmocka_unit_test(help_for_a_terminal_to_read_only),
 		cmocka_unit_test(leaving_a_guest_that_hangs),
 		cmocka_unit_test(no_keys_in_a_pipe),
 		cmocka_unit_test(deinit_of_nothing),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

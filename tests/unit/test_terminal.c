@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,6 +109,43 @@ static void restored_twice(void **state)
 	check(leave_twice, 0);
 }
 
+/* On a terminal of its own, as a shell's job: \return which step went wrong */
+static int go_on_after_a_stop(const struct pty *pty)
+{
+	struct termios cooked;
+
+	if (setsid() < 0 || ioctl(pty->slave, TIOCSCTTY, 0) != 0 ||
+	    tcgetattr(pty->slave, &cooked) != 0)
+		return 1;
+	if (terminal_raw(pty->slave, NULL) != 0 || !is_raw(pty->slave))
+		return 2;
+	/* The shell's doing, while the job was stopped. */
+	if (tcsetattr(pty->slave, TCSANOW, &cooked) != 0)
+		return 3;
+	raise(SIGCONT);
+	if (!is_raw(pty->slave))
+		return 4;
+	terminal_restore();
+	raise(SIGCONT);
+	return is_raw(pty->slave) ? 5 : 0;
+}
+
+static void raw_again_after_a_stop(void **state)
+{
+	struct pty pty;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_true(pty_open(&pty));
+	pid = fork();
+	if (pid == 0)
+		_exit(go_on_after_a_stop(&pty));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	pty_close(&pty);
+}
+
 static void what_is_no_terminal_is_left_alone(void **state)
 {
 	int fds[2];
@@ -127,6 +165,7 @@ int main(void)
 		cmocka_unit_test(restored_at_exit),
 		cmocka_unit_test(restored_from_a_signal_handler),
 		cmocka_unit_test(restored_twice),
+		cmocka_unit_test(raw_again_after_a_stop),
 		cmocka_unit_test(what_is_no_terminal_is_left_alone),
 	};
 
