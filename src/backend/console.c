@@ -41,10 +41,41 @@ static size_t append(struct console *console, const uint8_t *bytes, size_t len, 
 
 	memcpy(console->ring + end, bytes, before_wrap);
 	memcpy(console->ring, bytes + before_wrap, taken - before_wrap);
-	*has_line = memchr(console->ring + end, '\n', before_wrap) != NULL ||
-		    memchr(console->ring, '\n', taken - before_wrap) != NULL;
+	*has_line |= memchr(console->ring + end, '\n', before_wrap) != NULL ||
+		     memchr(console->ring, '\n', taken - before_wrap) != NULL;
 	console->used += (unsigned int)taken;
 	return taken;
+}
+
+static unsigned int oldest_len(const struct console *console)
+{
+	return MIN(console->used, CONSOLE_RING_SIZE - console->start);
+}
+
+static void drop_oldest(struct console *console, unsigned int len)
+{
+	console->start = (console->start + len) % CONSOLE_RING_SIZE;
+	console->used -= len;
+	/* Start over in front: little output then touches few pages. */
+	if (console->used == 0)
+		console->start = 0;
+}
+
+/*
+ * Under the lock, on the guest's thread: write a line at once where that never waits. What is not
+ * taken, and errors, are left to the I/O thread, which meets them again.
+ */
+static void write_line(struct console *console)
+{
+	unsigned int len = oldest_len(console);
+	ssize_t n;
+
+	if (console->is_writing || console->wake == CONSOLE_CALLED_NOW ||
+	    (console->out.mode != STREAM_NONBLOCK && console->out.mode != STREAM_SOCKET))
+		return;
+	n = stream_write(&console->out, console->ring + console->start, len);
+	if (n > 0)
+		drop_oldest(console, (unsigned int)n);
 }
 
 /* Under the lock, after an append. \return the delay to call the I/O thread with, or 0: not now */
@@ -58,11 +89,11 @@ static long note_wake(struct console *console, bool has_line)
 	return is_urgent ? 1 : GATHER_NS;
 }
 
-size_t console_output(struct console *console, const uint8_t *bytes, size_t len)
+static size_t output(struct console *console, const uint8_t *bytes, size_t len, bool is_whole)
 {
 	long delay_ns = 0;
 	size_t taken = len;
-	bool has_line;
+	bool has_line = is_whole;
 
 	if (len == 0)
 		return 0;
@@ -72,7 +103,11 @@ size_t console_output(struct console *console, const uint8_t *bytes, size_t len)
 	} else {
 		taken = append(console, bytes, len, &has_line);
 		console->was_refused |= taken < len;
-		if (taken > 0)
+		/* Room that somebody waits for is told of by the I/O thread: then it shall write.
+		 */
+		if (has_line && !console->was_refused)
+			write_line(console);
+		if (taken > 0 && console->used > 0)
 			delay_ns = note_wake(console, has_line);
 	}
 	pthread_mutex_unlock(&console->lock);
@@ -80,6 +115,16 @@ size_t console_output(struct console *console, const uint8_t *bytes, size_t len)
 	if (delay_ns != 0)
 		call_io_thread(console, delay_ns);
 	return taken;
+}
+
+size_t console_output(struct console *console, const uint8_t *bytes, size_t len)
+{
+	return output(console, bytes, len, false);
+}
+
+size_t console_output_whole(struct console *console, const uint8_t *bytes, size_t len)
+{
+	return output(console, bytes, len, true);
 }
 
 /* Under the lock. \return whether to call output_ready() once it is released */
@@ -98,13 +143,11 @@ static unsigned int oldest(struct console *console, const uint8_t **bytes)
 	unsigned int len;
 
 	pthread_mutex_lock(&console->lock);
-	if (console->used == 0) {
-		/* Start over in front: little output then touches few pages. */
-		console->start = 0;
+	if (console->used == 0)
 		console->wake = CONSOLE_ASLEEP;
-	}
 	*bytes = console->ring + console->start;
-	len = MIN(console->used, CONSOLE_RING_SIZE - console->start);
+	len = oldest_len(console);
+	console->is_writing = len > 0;
 	pthread_mutex_unlock(&console->lock);
 	return len;
 }
@@ -122,8 +165,8 @@ static void consumed(struct console *console, unsigned int len)
 	bool is_ready;
 
 	pthread_mutex_lock(&console->lock);
-	console->start = (console->start + len) % CONSOLE_RING_SIZE;
-	console->used -= len;
+	console->is_writing = false;
+	drop_oldest(console, len);
 	console->is_dropping = false;
 	n_lost = console->n_lost;
 	console->n_lost = 0;
@@ -151,7 +194,8 @@ static void start_dropping(struct console *console)
 static void end_output(struct console *console, int code)
 {
 	pthread_mutex_lock(&console->lock);
-	console->used = 0;
+	drop_oldest(console, console->used);
+	console->is_writing = false;
 	pthread_mutex_unlock(&console->lock);
 	console->is_out_dead = true;
 	start_dropping(console);
@@ -172,8 +216,12 @@ static int write_batch(struct console *console)
 		consumed(console, (unsigned int)n);
 		return 1;
 	}
-	if ((n == 0 || n == -EAGAIN) && console->out.is_pollable)
+	if ((n == 0 || n == -EAGAIN) && console->out.is_pollable) {
+		pthread_mutex_lock(&console->lock);
+		console->is_writing = false;
+		pthread_mutex_unlock(&console->lock);
 		return -EAGAIN;
+	}
 	end_output(console, n == 0 ? -EIO : (int)n);
 	return 0;
 }

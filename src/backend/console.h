@@ -1,10 +1,12 @@
 /*
  * The console: the host's end of the guest's serial line, on standard input and output.
  *
- * Output. vCPU threads append to a fixed ring under a mutex and go on; the I/O thread writes what
- * has gathered, in one write(2) a batch. It is called by a timerfd that the appending thread sets:
- * at once for a full line or a half-full ring, a millisecond later for less, and not at all while
- * it is set already. So a line printed byte by byte costs one wake-up, not eighty.
+ * Output. vCPU threads append to a fixed ring under a mutex and go on. What has gathered leaves in
+ * one write(2) a batch: a full line at once, written by the thread that ended it where that cannot
+ * wait (a descriptor with O_NONBLOCK), so that no other thread need wake for it. What such a write
+ * leaves, and all else, is the I/O thread's. It is called by a timerfd that the appending thread
+ * sets: at once for a line or a half-full ring, a millisecond later for less, and not at all while
+ * it is set already. So a line printed byte by byte costs one write, not eighty.
  *
  * Nobody ever waits for the reader. While the reader is slow, the ring fills, console_output()
  * takes less than it was offered and the guest waits, as for a slow line: nothing is lost. When
@@ -68,8 +70,9 @@ struct console {
 
 	_Atomic bool wants_room; /**< console_input_room() has something to tell */
 
-	/* Under the lock. The bytes [start, start + used) belong to the I/O thread. */
+	/* Under the lock. While `is_writing`, the I/O thread writes from `start` on without it. */
 	pthread_mutex_t lock;
+	bool is_writing;
 	enum { CONSOLE_ASLEEP, CONSOLE_CALLED, CONSOLE_CALLED_NOW } wake;
 	bool was_refused; /**< output_ready() is due */
 	bool is_dropping;
@@ -97,6 +100,10 @@ __attribute__((warn_unused_result)) int console_init(struct console *console,
  */
 __attribute__((warn_unused_result)) size_t console_output(struct console *console,
 							  const uint8_t *bytes, size_t len);
+
+/** The same for output that came in one piece and shall be seen at once, whether or not a line. */
+__attribute__((warn_unused_result)) size_t console_output_whole(struct console *console,
+								const uint8_t *bytes, size_t len);
 
 /** The guest can take input again. Any thread; costs one load while no input waits. */
 void console_input_room(struct console *console);

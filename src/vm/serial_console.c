@@ -53,6 +53,13 @@ static const struct console_ops host_ops = {
 	.leave = host_leave,
 };
 
+static size_t sbi_output(void *ctx, const uint8_t *bytes, size_t len)
+{
+	struct serial_console *serial = ctx;
+
+	return console_output_whole(&serial->console, bytes, len);
+}
+
 static size_t sbi_input(void *ctx, uint8_t *bytes, size_t len)
 {
 	struct serial_console *serial = ctx;
@@ -69,7 +76,7 @@ int serial_console_init(struct serial_console *serial, struct event_base *base,
 	serial->leave = leave;
 	serial->ctx = ctx;
 	serial->sbi = (struct sbi_console){
-		.output = uart_output,
+		.output = sbi_output,
 		.input = sbi_input,
 		.ctx = serial,
 	};

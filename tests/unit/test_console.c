@@ -228,7 +228,10 @@ static void output_of_a_line_and_of_less(void **state)
 	rig_deinit(&rig);
 }
 
-/* Each write(2) is a packet here: bytes that come one by one leave together. */
+/*
+ * Each write(2) is a packet here: bytes that come one by one leave together, with their line's end
+ * and without the I/O thread; and what comes as a whole leaves at once.
+ */
 static void output_leaves_in_batches(void **state)
 {
 	struct rig rig;
@@ -240,8 +243,13 @@ static void output_leaves_in_batches(void **state)
 	rig_init(&rig, -1, fds[1]);
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(say(&rig, i % 50 == 49 ? "\n" : "x"), 1);
+	assert_int_equal(recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT), 50);
+	assert_int_equal(recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT), 50);
+	assert_int_equal(say(&rig, "more"), 4);
+	assert_int_equal(recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT), -1);
+	assert_int_equal(console_output_whole(&rig.console, (const uint8_t *)"?", 1), 1);
+	assert_int_equal(recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT), 5);
 	pump(&rig, 20);
-	assert_int_equal(recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT), 100);
 	assert_int_equal(recv(fds[0], buf, sizeof(buf), MSG_DONTWAIT), -1);
 	rig_deinit(&rig);
 	close_both(fds);
