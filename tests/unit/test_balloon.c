@@ -251,7 +251,7 @@ static void a_huge_list(void **state)
 	/* It is done in turns: other work is not kept waiting, and a reset ends it. */
 	for (int i = 0; i < 4; i++)
 		event_base_loop(d->base, EVLOOP_ONCE);
-	assert_int_equal(rig->balloon.done[INFLATE], 4 * 32 * MIB / DRIVER_PAGE * 4);
+	assert_int_equal(rig->balloon.done[INFLATE], 16 * (32 * MIB / DRIVER_PAGE));
 	assert_false(driver_take_used(d, INFLATE, &used));
 	driver_boot(d, ALL_FEATURES);
 	fill(d);
@@ -294,8 +294,8 @@ static void reports(void **state)
 	const uint64_t gpa = DRIVER_RAM_GPA + (uint64_t)FIRST * DRIVER_PAGE;
 	const struct driver_buf bufs[] = {
 		{ gpa, 100 * DRIVER_PAGE, true },
-		{ gpa + 1000 * DRIVER_PAGE, 12000 * DRIVER_PAGE, true },
-		{ gpa + 14000 * DRIVER_PAGE, DRIVER_PAGE, true },
+		{ gpa + UINT64_C(1000) * DRIVER_PAGE, 12000 * DRIVER_PAGE, true },
+		{ gpa + UINT64_C(14000) * DRIVER_PAGE, DRIVER_PAGE, true },
 	};
 	uint16_t head = driver_add(d, REPORTS, bufs, 3);
 
@@ -316,7 +316,8 @@ static void reports_that_are_none(void **state)
 	const struct driver_buf past = { gpa, N_PAGES * DRIVER_PAGE, true };
 	const struct driver_buf readable = { gpa, DRIVER_PAGE, false };
 	const struct driver_buf odd[] = { { gpa + 1, 2 * DRIVER_PAGE, true },
-					  { gpa + 3 * DRIVER_PAGE, DRIVER_PAGE - 1, true } };
+					  { gpa + UINT64_C(3) * DRIVER_PAGE, DRIVER_PAGE - 1,
+					    true } };
 	uint16_t head;
 
 	fill(d);

@@ -142,7 +142,7 @@ static void refills_evenly(void **state)
 {
 	struct rig *rig = *state;
 
-	limit_bytes(rig, 1000, 0, 1000 * (uint64_t)SLOW_MS);
+	limit_bytes(rig, 1000, 0, UINT64_C(1000) * SLOW_MS);
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
 	for (int i = 1; i <= 10; i++) {
 		assert_false(rate_limiter_take(&rig->limiter, 1));
@@ -165,7 +165,7 @@ static void asking_often_is_free(void **state)
 	struct rig *rig = *state;
 	uint64_t n = 0;
 
-	limit_bytes(rig, 1000000, 0, 3600 * 1000); /* a token in 3.6 ms */
+	limit_bytes(rig, 1000000, 0, 3600000); /* a token in 3.6 ms */
 	assert_true(rate_limiter_take(&rig->limiter, 1000000));
 	for (int i = 0; i < 36000; i++) {
 		pass_ms(rig, 1);

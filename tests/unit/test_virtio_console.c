@@ -79,7 +79,7 @@ static int tear_down(void **state)
 /* Timers of the console are a millisecond at most, but for the second that makes a reader stuck. */
 static void pump(struct rig *rig, unsigned int ms)
 {
-	const struct timeval end = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	const struct timeval end = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000L };
 
 	event_base_loopexit(rig->d.base, &end);
 	event_base_dispatch(rig->d.base);
