@@ -71,7 +71,11 @@ static int map_huge_pages(void *at, uint64_t size, struct err *err)
 int guest_mem_add(struct guest_mem *gm, uint64_t gpa, uint64_t size, enum guest_mem_backing backing,
 		  struct err *err)
 {
-	struct guest_region region = { .gpa = gpa, .size = size };
+	struct guest_region region = {
+		.gpa = gpa,
+		.size = size,
+		.has_huge_pages = backing == GUEST_MEM_HUGE_PAGES,
+	};
 	int ret = check_new_region(gm, gpa, size, err);
 	uint64_t start;
 
@@ -172,6 +176,49 @@ int guest_mem_write(const struct guest_mem *gm, uint64_t gpa, const void *buf, s
 		return -EFAULT;
 	memcpy(to, buf, len);
 	return 0;
+}
+
+/* \param offset inside the region */
+static int discard(const struct guest_region *region, uint64_t offset, uint64_t len)
+{
+	uint64_t start = align_up(offset, page_size());
+	uint64_t end = align_down(offset + MIN(len, region->size - offset), page_size());
+
+	if (region->has_huge_pages || start >= end)
+		return 0;
+	return madvise(region->hva + start, end - start, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+int guest_mem_discard(const struct guest_mem *gm, uint64_t gpa, uint64_t len)
+{
+	for (unsigned int i = 0; i < gm->n_regions; i++) {
+		const struct guest_region *region = &gm->regions[i];
+
+		if (gpa - region->gpa < region->size)
+			return discard(region, gpa - region->gpa, len);
+	}
+	return -EFAULT;
+}
+
+int guest_mem_discard_hva(const struct guest_mem *gm, const void *hva, uint64_t len)
+{
+	for (unsigned int i = 0; i < gm->n_regions; i++) {
+		const struct guest_region *region = &gm->regions[i];
+		uint64_t offset = (uintptr_t)hva - (uintptr_t)region->hva;
+
+		if (offset < region->size)
+			return discard(region, offset, len);
+	}
+	return -EFAULT;
+}
+
+uint64_t guest_mem_size(const struct guest_mem *gm)
+{
+	uint64_t size = 0;
+
+	for (unsigned int i = 0; i < gm->n_regions; i++)
+		size += gm->regions[i].size;
+	return size;
 }
 
 bool guest_mem_contains_hva(const struct guest_mem *gm, const void *hva)

@@ -28,6 +28,7 @@ struct guest_region {
 	uint8_t *hva;  /**< where it is mapped here */
 	void *map;     /**< the whole mapping with its guards, for munmap */
 	size_t map_size;
+	bool has_huge_pages; /**< set aside for good: they are not given back to the host */
 };
 
 struct guest_mem {
@@ -93,6 +94,24 @@ __attribute__((warn_unused_result)) int guest_mem_read(const struct guest_mem *g
 /** Copy into guest memory. \return 0, or -EFAULT with nothing written if the range is not RAM */
 __attribute__((warn_unused_result)) int guest_mem_write(const struct guest_mem *gm, uint64_t gpa,
 							const void *buf, size_t len);
+
+/**
+ * Give the pages that lie wholly in [gpa, gpa + len) back to the host. They stay mapped and the
+ * guest may go on using them: anonymous pages then read as zeros, pages of a private mapping of a
+ * file as the file has them. (Mapping zeros over those, page by page as a guest likes, would let
+ * it use up the process's mappings.) Does nothing in a region of huge pages. Any thread.
+ * \param len what reaches past the end of the region of \p gpa is cut off
+ * \return 0; -EFAULT when \p gpa is not RAM; -errno of madvise
+ */
+__attribute__((warn_unused_result)) int guest_mem_discard(const struct guest_mem *gm, uint64_t gpa,
+							  uint64_t len);
+
+/** The same from where \p hva points: a buffer of a virtqueue, say. */
+__attribute__((warn_unused_result)) int guest_mem_discard_hva(const struct guest_mem *gm,
+							      const void *hva, uint64_t len);
+
+/** How much RAM there is, in bytes. */
+uint64_t guest_mem_size(const struct guest_mem *gm);
 
 /** Does \p hva point into guest RAM? Async-signal-safe. */
 bool guest_mem_contains_hva(const struct guest_mem *gm, const void *hva);

@@ -193,6 +193,81 @@ static void maps_files_privately(void **state)
 	guest_mem_deinit(&gm);
 }
 
+static bool is_resident(uint8_t *page)
+{
+	unsigned char in_core;
+
+	assert_int_equal(mincore(page, 4096, &in_core), 0);
+	return (in_core & 1) != 0;
+}
+
+static void discards_whole_pages(void **state)
+{
+	struct guest_mem gm = one_region();
+	uint8_t *start = guest_mem_ptr(&gm, RAM, SIZE);
+
+	(void)state;
+	assert_int_equal(guest_mem_size(&gm), SIZE);
+	memset(start, 1, 8 * 4096);
+	assert_int_equal(guest_mem_discard(&gm, RAM + 1, 3 * 4096), 0);
+	assert_int_equal(start[4095], 1);
+	assert_false(is_resident(start + 4096));
+	assert_int_equal(start[4096], 0);
+	assert_int_equal(start[3 * 4096 - 1], 0);
+	assert_int_equal(start[3 * 4096], 1);
+	assert_int_equal(guest_mem_discard(&gm, RAM + 4 * 4096 + 1, 4096), 0); /* not one whole */
+	assert_int_equal(start[4 * 4096], 1);
+	assert_int_equal(guest_mem_discard_hva(&gm, start + 5 * 4096, 4096), 0);
+	assert_int_equal(start[5 * 4096], 0);
+	assert_int_equal(start[6 * 4096], 1);
+	guest_mem_deinit(&gm);
+}
+
+/* M01, M02: what lies beyond RAM is not touched, in whatever way it is reached. */
+static void discards_ram_only(void **state)
+{
+	struct guest_mem gm = one_region();
+	uint8_t *start = guest_mem_ptr(&gm, RAM, SIZE);
+	uint8_t *next;
+
+	(void)state;
+	assert_int_equal(guest_mem_add(&gm, RAM + SIZE, SIZE, GUEST_MEM_SMALL_PAGES, NULL), 0);
+	next = guest_mem_ptr(&gm, RAM + SIZE, 1);
+	*next = 1;
+	start[0] = 1;
+	start[SIZE - 1] = 1;
+	assert_int_equal(guest_mem_discard(&gm, RAM + SIZE - 4096, UINT64_MAX), 0);
+	assert_int_equal(start[SIZE - 1], 0);
+	assert_int_equal(*next, 1);
+	assert_int_equal(guest_mem_discard(&gm, RAM - 4096, 8192), -EFAULT);
+	assert_int_equal(guest_mem_discard(&gm, RAM + 2 * SIZE, 4096), -EFAULT);
+	assert_int_equal(guest_mem_discard(&gm, UINT64_MAX, UINT64_MAX), -EFAULT);
+	assert_int_equal(guest_mem_discard_hva(&gm, start - 4096, 8192), -EFAULT);
+	assert_int_equal(guest_mem_discard_hva(&gm, start + SIZE, 4096), -EFAULT);
+	assert_int_equal(start[0], 1);
+	assert_int_equal(guest_mem_discard(&gm, RAM, 0), 0);
+	assert_int_equal(guest_mem_discard(&gm, RAM + SIZE - 1, UINT64_MAX), 0);
+	assert_int_equal(start[0], 1);
+	guest_mem_deinit(&gm);
+}
+
+static void discards_to_the_file(void **state)
+{
+	struct guest_mem gm = one_region();
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+	uint8_t *at;
+
+	(void)state;
+	assert_int_equal(pwrite(fd, "hello", 5, 0), 5);
+	assert_int_equal(guest_mem_map_file(&gm, RAM, fd, 5, NULL), 0);
+	at = guest_mem_ptr(&gm, RAM, 5);
+	memcpy(at, "HELLO", 5);
+	assert_int_equal(guest_mem_discard(&gm, RAM, 4096), 0);
+	assert_memory_equal(at, "hello", 5);
+	close(fd);
+	guest_mem_deinit(&gm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +279,9 @@ int main(void)
 		cmocka_unit_test(has_guards_on_both_sides),
 		cmocka_unit_test(copies_with_the_same_check),
 		cmocka_unit_test(maps_files_privately),
+		cmocka_unit_test(discards_whole_pages),
+		cmocka_unit_test(discards_ram_only),
+		cmocka_unit_test(discards_to_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,221 @@
+/* The entropy device. C06 of the list of hostile inputs, and C06's neighbours of all queues. */
+#include "driver.h"
+#include "test.h"
+#include "util/bits.h"
+#include "virtio/rng.h"
+
+#include <event2/event.h>
+
+enum { N_PAGES = 4096, SLOW_MS = 24 * 3600 * 1000 };
+
+struct rig {
+	struct rng rng;
+	struct driver d;
+};
+
+static void start(struct rig *rig, const struct rate_limiter_config *limits)
+{
+	*rig = (struct rig){ 0 };
+	driver_init(&rig->d, N_PAGES);
+	assert_int_equal(
+		rng_init(&rig->rng, "r0", limits, &rig->d.mem, &rig->d.irq.line, rig->d.base, NULL),
+		0);
+	driver_attach(&rig->d, &rig->rng.dev);
+	driver_boot(&rig->d, 0);
+}
+
+static int set_up(void **state)
+{
+	static const struct rate_limiter_config none = { 0 };
+	static struct rig rig;
+
+	start(&rig, &none);
+	*state = &rig;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct rig *rig = *state;
+
+	rng_deinit(&rig->rng);
+	rng_deinit(&rig->rng);
+	driver_deinit(&rig->d);
+	return 0;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (bytes[i] != 0)
+			return false;
+	}
+	return true;
+}
+
+/* \return bytes written, of the chain that is done next; fails when none is */
+static uint32_t take(struct driver *d, uint16_t head)
+{
+	struct driver_used used;
+
+	assert_true(driver_take_used(d, 0, &used));
+	assert_int_equal(used.head, head);
+	return used.len;
+}
+
+static void fills_all_buffers(void **state)
+{
+	struct driver *d = &((struct rig *)*state)->d;
+	uint64_t gpa = driver_alloc(d, 4096, 1);
+	const struct driver_buf bufs[] = {
+		{ gpa + 100, 100, true },
+		{ gpa + 1000, 1, true },
+		{ gpa + 2000, 1000, true },
+	};
+	const uint8_t *bytes = driver_ptr(d, gpa);
+	uint16_t head = driver_add(d, 0, bufs, 3);
+
+	driver_kick(d, 0);
+	assert_int_equal(take(d, head), 1101);
+	assert_true(d->irq.is_high);
+	assert_false(is_zero(bytes + 100, 100));
+	assert_false(is_zero(bytes + 2000, 500));
+	assert_false(is_zero(bytes + 2500, 500));
+	assert_true(is_zero(bytes, 100));
+	assert_true(is_zero(bytes + 200, 800));
+	assert_true(is_zero(bytes + 1001, 999));
+	assert_true(is_zero(bytes + 3000, 1096));
+}
+
+/* C06: a request without end gets 64 KiB */
+static void a_huge_request(void **state)
+{
+	struct driver *d = &((struct rig *)*state)->d;
+	uint64_t gpa = driver_alloc(d, MIB, 1);
+	const struct driver_buf whole = { DRIVER_RAM_GPA, N_PAGES * 4096, true };
+	const struct driver_buf parts[] = { { gpa, 65535, true }, { gpa + 65535, 65536, true } };
+	struct driver_buf most[60];
+	uint16_t head = driver_add(d, 0, parts, 2);
+
+	driver_kick(d, 0);
+	assert_int_equal(take(d, head), RNG_REQUEST_MAX);
+	assert_true(is_zero(driver_ptr(d, gpa + RNG_REQUEST_MAX), MIB - RNG_REQUEST_MAX));
+	/* All of RAM, 60 times: it never gets as far as the rings, which lie last. */
+	for (size_t i = 0; i < ARRAY_SIZE(most); i++)
+		most[i] = whole;
+	head = driver_add(d, 0, most, ARRAY_SIZE(most));
+	driver_kick(d, 0);
+	assert_int_equal(take(d, head), RNG_REQUEST_MAX);
+	assert_int_equal(driver_status(d), 15);
+}
+
+static void assert_broken(struct driver *d, const struct driver_buf *bufs, unsigned int n)
+{
+	struct driver_used used;
+	const struct driver_buf good = { driver_alloc(d, 8, 1), 8, true };
+	uint16_t head;
+
+	driver_boot(d, 0);
+	driver_add(d, 0, bufs, n);
+	driver_kick(d, 0);
+	assert_true((driver_status(d) & VIRTIO_STATUS_NEEDS_RESET) != 0);
+	assert_false(driver_take_used(d, 0, &used));
+	driver_boot(d, 0);
+	head = driver_add(d, 0, &good, 1);
+	driver_kick(d, 0);
+	assert_int_equal(take(d, head), 8);
+}
+
+/* C06: 0 bytes, buffers to read */
+static void requests_that_cannot_be(void **state)
+{
+	struct driver *d = &((struct rig *)*state)->d;
+	const struct driver_buf readable = { DRIVER_RAM_GPA, 8, false };
+	const struct driver_buf empty = { DRIVER_RAM_GPA, 0, true };
+	const struct driver_buf both[] = { readable, { DRIVER_RAM_GPA, 8, true } };
+
+	assert_broken(d, &readable, 1);
+	assert_broken(d, &empty, 1);
+	assert_broken(d, both, 2);
+}
+
+/* More than one turn's work is done all the same. */
+static void a_full_queue(void **state)
+{
+	struct driver *d = &((struct rig *)*state)->d;
+	const struct driver_buf buf = { driver_alloc(d, RNG_REQUEST_MAX, 1), RNG_REQUEST_MAX,
+					true };
+
+	for (unsigned int i = 0; i < d->queues[0].size; i++)
+		driver_add(d, 0, &buf, 1);
+	driver_kick(d, 0);
+	for (uint16_t i = 0; i < d->queues[0].size; i++)
+		assert_int_equal(take(d, i), RNG_REQUEST_MAX);
+}
+
+/* One that the limit refuses waits in the queue, and goes when it may. */
+static void limited(void **state)
+{
+	struct rig *rig = *state;
+	struct driver *d = &rig->d;
+	const struct rate_limiter_config limits = { .bandwidth = { 16, 0, SLOW_MS } };
+	struct driver_buf buf;
+	struct driver_used used;
+	uint16_t heads[2];
+
+	tear_down(state);
+	start(rig, &limits);
+	buf = (struct driver_buf){ driver_alloc(d, 16, 1), 16, true };
+	heads[0] = driver_add(d, 0, &buf, 1);
+	heads[1] = driver_add(d, 0, &buf, 1);
+	driver_kick(d, 0);
+	assert_int_equal(take(d, heads[0]), 16);
+	assert_false(driver_take_used(d, 0, &used));
+	driver_kick(d, 0);
+	assert_false(driver_take_used(d, 0, &used));
+	assert_int_equal(
+		rate_limiter_set(&rig->rng.limiter, &(struct rate_limiter_config){ 0 }, NULL), 0);
+	event_base_loop(d->base, EVLOOP_ONCE);
+	driver_settle(d);
+	assert_int_equal(take(d, heads[1]), 16);
+}
+
+/* B10's like, T14: a reset while one waits */
+static void reset_while_waiting(void **state)
+{
+	struct rig *rig = *state;
+	struct driver *d = &rig->d;
+	const struct rate_limiter_config limits = { .ops = { 1, 0, SLOW_MS } };
+	struct driver_buf buf;
+	struct driver_used used;
+	uint16_t head;
+
+	tear_down(state);
+	start(rig, &limits);
+	buf = (struct driver_buf){ driver_alloc(d, 16, 1), 16, true };
+	driver_add(d, 0, &buf, 1);
+	driver_add(d, 0, &buf, 1);
+	driver_kick(d, 0);
+	rig_write32(&d->mmio, 0x70, 0);
+	assert_int_equal(rate_limiter_set(&rig->rng.limiter, &limits, NULL), 0);
+	event_base_loop(d->base, EVLOOP_ONCE);
+	driver_settle(d);
+	driver_boot(d, 0);
+	assert_false(driver_take_used(d, 0, &used));
+	head = driver_add(d, 0, &buf, 1);
+	driver_kick(d, 0);
+	assert_int_equal(take(d, head), 16);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(fills_all_buffers), TEST(a_huge_request), TEST(requests_that_cannot_be),
+		TEST(a_full_queue),      TEST(limited),        TEST(reset_while_waiting),
+	};
+
+	log_set_level(LOG_OFF);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
