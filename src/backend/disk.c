@@ -264,6 +264,8 @@ void disk_close(struct disk *disk)
 	if (disk->ops == NULL)
 		return;
 	disk_drain(disk);
+	/* An io_uring that is closed holds its file a little longer, and with it the lock. */
+	(void)set_lock(disk->fd, F_UNLCK);
 	if (disk->ops->deinit != NULL)
 		disk->ops->deinit(disk);
 	if (disk->zeros != NULL)

@@ -60,8 +60,13 @@ static int restrict_ring(struct io_uring *ring)
 	allowed[n++].register_op = IORING_REGISTER_FILES_UPDATE;
 	allowed[n].opcode = IORING_RESTRICTION_REGISTER_OP;
 	allowed[n++].register_op = IORING_REGISTER_ENABLE_RINGS;
-	result = io_uring_register_restrictions(ring, allowed, n);
-	return result != 0 ? result : io_uring_enable_rings(ring);
+	/* By number: liburing 2.3 has functions for both, but not in its shared object. */
+	result = io_uring_register((unsigned int)ring->ring_fd, IORING_REGISTER_RESTRICTIONS,
+				   allowed, n);
+	if (result != 0)
+		return result;
+	return io_uring_register((unsigned int)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL,
+				 0);
 }
 
 static int set_up_ring(struct disk *disk)
@@ -99,10 +104,16 @@ static int uring_init(struct disk *disk, struct err *err)
 
 static void uring_deinit(struct disk *disk)
 {
+	const int none = -1;
+
 	if (disk->uring == NULL)
 		return;
-	if (disk->uring->has_ring)
+	if (disk->uring->has_ring) {
+		/* The kernel takes a ring apart some time after it is closed, but lets go of a file
+		 * that it is told to. */
+		(void)io_uring_register_files_update(&disk->uring->ring, FILE_INDEX, &none, 1);
 		io_uring_queue_exit(&disk->uring->ring);
+	}
 	close_fd(&disk->uring->event_fd);
 	free(disk->uring);
 	disk->uring = NULL;
