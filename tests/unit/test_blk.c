@@ -853,6 +853,10 @@ static void broken_in_flight(void **state)
 	usleep(2000);
 	driver_settle(&b->d);
 	assert_true(needs_reset(b));
+	if (engine == DISK_ENGINE_IO_URING) {
+		assert_int_equal(status_of(b), UNTOUCHED);
+		assert_int_equal(b->d.queues[0].used[1], 0);
+	}
 	driver_boot(&b->d, 0);
 	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
 	assert_int_equal(request(b, IN, 0, 512), OK);
@@ -1077,7 +1081,9 @@ static void a_failed_sync_stays_failed(void **state)
 	driver_boot(&b->d, ALL_FEATURES);
 	sync_result = -EIO;
 	assert_int_equal(request(b, FLUSH, 0, 0), IOERR);
+	n_calls = 0;
 	assert_int_equal(request(b, FLUSH, 0, 0), IOERR);
+	assert_int_equal(n_calls, 0);
 	assert_int_equal(request(b, OUT, 0, 512), OK); /* promises nothing */
 	assert_int_equal(request(b, IN, 0, 512), OK);
 	rig_write(&b->d.mmio, 0x120, 1, 0);
@@ -1261,6 +1267,29 @@ static void zeros_that_are_written(void **state)
 	}
 }
 
+/* B05: the limits that the configuration tells. */
+static void ranges_that_are_too_long(void **state)
+{
+	struct bench *b = bench_of(state);
+	struct range range = { 0 };
+
+	b->fd = memfd_create("disk", MFD_CLOEXEC);
+	assert_true(b->fd >= 0);
+	assert_int_equal(ftruncate(b->fd, 2 * GIB), 0);
+	snprintf(b->path, sizeof(b->path), "/proc/self/fd/%d", b->fd);
+	attach(b, &(struct options){ .cache = BLK_CACHE_WRITEBACK });
+	driver_boot(&b->d, ALL_FEATURES);
+	range.n_sectors = rig_read32(&b->d.mmio, 0x124);
+	assert_int_equal(range_request(b, DISCARD, &range, 1), OK);
+	range.n_sectors++;
+	assert_int_equal(range_request(b, DISCARD, &range, 1), IOERR);
+	range.flags = 1;
+	range.n_sectors = rig_read32(&b->d.mmio, 0x130);
+	assert_int_equal(range_request(b, WRITE_ZEROES, &range, 1), OK);
+	range.n_sectors++;
+	assert_int_equal(range_request(b, WRITE_ZEROES, &range, 1), IOERR);
+}
+
 /* ---- another size, another file ---- */
 
 static void a_new_size(void **state)
@@ -1287,6 +1316,7 @@ static void another_file(void **state)
 	struct bench *b = bench_of(state);
 	struct bench other = { .fd = -1 };
 	struct disk held = { .fd = -1 };
+	struct driver_used used;
 	struct err err;
 
 	make_file(&other, 0);
@@ -1301,8 +1331,15 @@ static void another_file(void **state)
 	assert_int_equal(disk_open(&held, b->path, false, DISK_ENGINE_SYNC, &err), -EBUSY);
 	assert_int_equal(request(b, IN, 9, 512), OK);
 	assert_int_equal(data_of(b)[0], pattern(9 * 512));
-	/* And one that can. */
+	/* And one that can, which what is in flight does not reach. */
+	for (int i = 0; i < 40; i++)
+		add_request(b, IN, 0, 512);
+	kick(b);
+	event_base_loop(b->d.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 	assert_int_equal(blk_set_file(&b->blk, other.path, &err), 0);
+	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
+	for (int i = 0; i < 40; i++)
+		assert_true(wait_used(b, &used));
 	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), 8);
 	assert_int_equal(request(b, IN, 0, 512), OK);
 	assert_int_equal(data_of(b)[0], 0);
@@ -1548,6 +1585,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(a_file_that_was_deleted, set_up),
 	CASE(a_file_that_may_not_grow, set_up_no_file),
 	CASE(zeros_that_are_written, set_up_no_file),
+	CASE(ranges_that_are_too_long, set_up_no_file),
 	CASE(a_new_size, set_up),
 	CASE(another_file, set_up),
 	CASE(other_limits, set_up_limited),
