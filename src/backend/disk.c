@@ -99,6 +99,13 @@ static int check_access(const struct file *file, bool is_read_only, struct err *
 	return 0;
 }
 
+static int check_file(struct file *file, bool is_read_only, struct err *err)
+{
+	int result = look_at_file(file, err);
+
+	return result == 0 ? check_access(file, is_read_only, err) : result;
+}
+
 static int set_lock(int fd, short type)
 {
 	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
@@ -141,13 +148,12 @@ static bool probe_discard(const struct file *file)
 }
 
 /* All that can fail has been done. */
-static void use_file(struct disk *disk, struct file *file, char *path)
+static void use_file(struct disk *disk, struct file *file)
 {
 	disk->can_discard = !disk->is_read_only && probe_discard(file);
 	disk->can_punch = disk->can_discard || file->is_block_device;
 	disk->can_zero = true; /* until it is seen that it cannot */
 	disk->fd = take_fd(&file->fd);
-	disk->path = path;
 	disk->is_block_device = file->is_block_device;
 	disk->size = file->size;
 	disk->block_size = file->block_size;
@@ -178,23 +184,24 @@ int disk_init_take_fd(struct disk *disk, int fd, const char *path, bool is_read_
 		      enum disk_engine engine, struct err *err)
 {
 	__attribute__((cleanup(close_file))) struct file file = { .fd = fd, .path = path };
-	char *own_path;
-	int result;
+	int result = 0;
 
-	*disk = (struct disk){ .fd = -1, .is_read_only = is_read_only };
-	result = look_at_file(&file, err);
+	*disk = (struct disk){
+		.ops = engine == DISK_ENGINE_IO_URING ? &disk_uring_ops : &disk_sync_ops,
+		.fd = -1,
+		.path = strdup(path),
+		.is_read_only = is_read_only,
+	};
+	if (disk->path == NULL)
+		result = err_set(err, -ENOMEM, "no memory for the disk '%s'", path);
 	if (result == 0)
-		result = check_access(&file, is_read_only, err);
+		result = check_file(&file, is_read_only, err);
 	if (result == 0)
 		result = lock_file(&file, is_read_only, err);
-	if (result != 0)
-		return result;
-	own_path = strdup(path);
-	if (own_path == NULL)
-		return err_set(err, -ENOMEM, "no memory for the disk '%s'", path);
-	disk->ops = engine == DISK_ENGINE_IO_URING ? &disk_uring_ops : &disk_sync_ops;
-	use_file(disk, &file, own_path);
-	result = map_zeros(disk, err);
+	if (result == 0) {
+		use_file(disk, &file);
+		result = map_zeros(disk, err);
+	}
 	if (result == 0 && disk->ops->init != NULL)
 		result = disk->ops->init(disk, err);
 	if (result != 0)
@@ -229,9 +236,7 @@ int disk_set_file_take_fd(struct disk *disk, int fd, const char *path, struct er
 
 	if (own_path == NULL)
 		return err_set(err, -ENOMEM, "no memory for the disk '%s'", path);
-	result = look_at_file(&file, err);
-	if (result == 0)
-		result = check_access(&file, disk->is_read_only, err);
+	result = check_file(&file, disk->is_read_only, err);
 	if (result != 0)
 		return result;
 	disk_drain(disk);
@@ -245,7 +250,8 @@ int disk_set_file_take_fd(struct disk *disk, int fd, const char *path, struct er
 	}
 	close(disk->fd);
 	free(disk->path);
-	use_file(disk, &file, take_ptr(own_path));
+	disk->path = take_ptr(own_path);
+	use_file(disk, &file);
 	return 0;
 }
 

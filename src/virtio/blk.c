@@ -147,7 +147,7 @@ enum verdict {
 	ANSWER_OK = S_OK,
 	ANSWER_IOERR = S_IOERR,
 	ANSWER_UNSUPP = S_UNSUPP,
-	FOR_DISK,
+	FOR_DISK = UINT8_MAX,
 };
 
 static bool is_inside(const struct blk *blk, uint64_t sector, uint64_t n_sectors)

@@ -24,6 +24,7 @@
 enum {
 	N_PAGES = 2048,
 	N_SECTORS = 256,
+	SIZE = N_SECTORS * DISK_SECTOR,
 	DATA_MAX = 1 << 20,
 	IN = 0,
 	OUT = 1,
@@ -136,7 +137,7 @@ static int set_up_with(void **state, const struct options *options)
 	static struct bench bench;
 
 	bench = (struct bench){ 0 };
-	make_file(&bench, N_SECTORS * DISK_SECTOR);
+	make_file(&bench, SIZE);
 	attach(&bench, options);
 	*state = &bench;
 	return 0;
@@ -290,7 +291,7 @@ static void assert_unchanged(const struct bench *b)
 	struct stat st;
 
 	assert_int_equal(fstat(b->fd, &st), 0);
-	assert_int_equal(st.st_size, N_SECTORS * DISK_SECTOR);
+	assert_int_equal(st.st_size, SIZE);
 	assert_file_is_pattern(b, 0, (uint64_t)st.st_size);
 }
 
@@ -330,9 +331,8 @@ static void reads(void **state)
 	for (unsigned int i = 0; i < 5 * DISK_SECTOR; i++)
 		assert_int_equal(data_of(b)[i], pattern(3 * DISK_SECTOR + i));
 	assert_int_equal(data_of(b)[5 * DISK_SECTOR], 0);
-	assert_int_equal(request(b, IN, 0, N_SECTORS * DISK_SECTOR), OK);
-	assert_int_equal(data_of(b)[N_SECTORS * DISK_SECTOR - 1],
-			 pattern(N_SECTORS * DISK_SECTOR - 1));
+	assert_int_equal(request(b, IN, 0, SIZE), OK);
+	assert_int_equal(data_of(b)[SIZE - 1], pattern(SIZE - 1));
 	assert_int_equal(request(b, IN, N_SECTORS, 0), OK);
 }
 
@@ -345,7 +345,7 @@ static void writes(void **state)
 	assert_int_equal(request(b, OUT, 8, 4 * DISK_SECTOR), OK);
 	assert_file_is_pattern(b, 0, 8 * DISK_SECTOR);
 	assert_file_is(b, 8 * DISK_SECTOR, 12 * DISK_SECTOR, 0xa5);
-	assert_file_is_pattern(b, 12 * DISK_SECTOR, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 12 * DISK_SECTOR, SIZE);
 	assert_int_equal(request(b, FLUSH, 0, 0), OK);
 }
 
@@ -391,7 +391,7 @@ static void buffers_cut_anywhere(void **state)
 	assert_int_equal(status_of(b), OK);
 	assert_file_is(b, 5 * DISK_SECTOR, 5 * DISK_SECTOR + 12, 0x22);
 	assert_file_is(b, 5 * DISK_SECTOR + 12, 6 * DISK_SECTOR, 0x11);
-	assert_file_is_pattern(b, 6 * DISK_SECTOR, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 6 * DISK_SECTOR, SIZE);
 }
 
 /* As many segments as SEG_MAX says, all at once, through an indirect table. */
@@ -461,7 +461,7 @@ static void a_full_queue(void **state)
 		is_done[used.head] = true;
 		assert_int_equal(*(uint8_t *)driver_ptr(&b->d, statuses + used.head), OK);
 	}
-	for (uint64_t i = 0; i < N_SECTORS * DISK_SECTOR; i++)
+	for (uint64_t i = 0; i < SIZE; i++)
 		assert_int_equal(data_of(b)[i], pattern(i));
 	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
 }
@@ -674,7 +674,7 @@ static void bad_numbers_of_ranges(void **state)
 		assert_file_is(b, i * 1024, i * 1024 + 512, 0);
 		assert_file_is_pattern(b, i * 1024 + 512, i * 1024 + 1024);
 	}
-	assert_file_is_pattern(b, 30 * DISK_SECTOR, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 30 * DISK_SECTOR, SIZE);
 }
 
 static uint64_t bytes_on_disk(const struct bench *b)
@@ -682,7 +682,7 @@ static uint64_t bytes_on_disk(const struct bench *b)
 	struct stat st;
 
 	assert_int_equal(fstat(b->fd, &st), 0);
-	assert_int_equal(st.st_size, N_SECTORS * DISK_SECTOR);
+	assert_int_equal(st.st_size, SIZE);
 	return (uint64_t)st.st_blocks * 512;
 }
 
@@ -716,7 +716,7 @@ static void discards_give_blocks_back(void **state)
 	assert_int_equal(range_request(b, DISCARD, &range, 1), OK);
 	assert_true(bytes_on_disk(b) <= before - 64 * KIB);
 	assert_file_is_pattern(b, 0, 64 * DISK_SECTOR);
-	assert_file_is_pattern(b, 192 * DISK_SECTOR, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 192 * DISK_SECTOR, SIZE);
 }
 
 /* B06 */
@@ -838,7 +838,7 @@ static void a_reset_in_flight(void **state)
 	}
 	assert_file_is_pattern(b, 0, 8 * DISK_SECTOR);
 	assert_file_is(b, 8 * DISK_SECTOR, 16 * DISK_SECTOR, 0xcc);
-	assert_file_is_pattern(b, 16 * DISK_SECTOR, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 16 * DISK_SECTOR, SIZE);
 }
 
 /* A device that breaks while requests are in flight leaves its ring alone. */
@@ -1198,7 +1198,7 @@ static void short_transfers_go_on(void **state)
 	memset(data_of(b), 0x3c, 2048);
 	assert_int_equal(request(b, OUT, 4, 2048), OK);
 	assert_file_is(b, 4 * DISK_SECTOR, 8 * DISK_SECTOR, 0x3c);
-	assert_file_is_pattern(b, 8 * DISK_SECTOR, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 8 * DISK_SECTOR, SIZE);
 }
 
 /* Where the file system cannot, zeros are written, and discards do nothing. */
@@ -1221,7 +1221,7 @@ static void a_file_system_that_cannot(void **state)
 	assert_file_is(b, 8 * DISK_SECTOR, 16 * DISK_SECTOR, 0);
 	assert_file_is_pattern(b, 16 * DISK_SECTOR, 24 * DISK_SECTOR);
 	assert_file_is(b, 24 * DISK_SECTOR, 33 * DISK_SECTOR, 0);
-	assert_file_is_pattern(b, 33 * DISK_SECTOR, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 33 * DISK_SECTOR, SIZE);
 	transfer_max = 0;
 	CALLS(b, WRITE_ZEROES, DISK_CALL_WRITE); /* it has learnt */
 }
@@ -1298,7 +1298,7 @@ static void a_new_size(void **state)
 	struct err err;
 
 	driver_boot(&b->d, 0);
-	assert_int_equal(ftruncate(b->fd, 2 * N_SECTORS * DISK_SECTOR + 511), 0);
+	assert_int_equal(ftruncate(b->fd, 2 * SIZE + 511), 0);
 	assert_int_equal(request(b, IN, N_SECTORS, 512), IOERR);
 	assert_int_equal(blk_resize(&b->blk, &err), 0);
 	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), 2 * N_SECTORS);
@@ -1465,7 +1465,7 @@ static void opening_changes_nothing(void **state)
 	struct stat after;
 	struct err err;
 
-	make_file(b, N_SECTORS * DISK_SECTOR);
+	make_file(b, SIZE);
 	assert_int_equal(fstat(b->fd, &before), 0);
 	assert_int_equal(disk_open(&disk, b->path, false, engine, &err), 0);
 	disk_close(&disk);
@@ -1520,7 +1520,7 @@ static void a_block_device(void **state)
 	char file_path[64];
 	int loop_fd;
 
-	make_file(b, N_SECTORS * DISK_SECTOR);
+	make_file(b, SIZE);
 	memcpy(file_path, b->path, sizeof(file_path));
 	loop_fd = make_loop_device(b, b->path, sizeof(b->path));
 	unlink(file_path);
@@ -1542,10 +1542,10 @@ static void a_block_device(void **state)
 	assert_file_is(b, 24 * 512, 32 * 512, 0);
 	assert_file_is_pattern(b, 32 * 512, 41 * 512);
 	assert_file_is(b, 41 * 512, 44 * 512, 0);
-	assert_file_is_pattern(b, 44 * 512, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 44 * 512, SIZE);
 	assert_int_equal(range_request(b, DISCARD, &(struct range){ 64, 64, 0 }, 1), OK);
 	assert_file_is_pattern(b, 44 * 512, 64 * 512);
-	assert_file_is_pattern(b, 128 * 512, N_SECTORS * DISK_SECTOR);
+	assert_file_is_pattern(b, 128 * 512, SIZE);
 	detach(b);
 	ioctl(loop_fd, LOOP_CLR_FD);
 	close(loop_fd);
