@@ -221,37 +221,43 @@ int disk_open(struct disk *disk, const char *path, bool is_read_only, enum disk_
 	return disk_init_take_fd(disk, fd, path, is_read_only, engine, err);
 }
 
-/* The new file may be the old one, whose lock of ours would keep us out. */
-static int change_lock(struct disk *disk, const struct file *file, struct err *err)
+static int change_file(struct disk *disk, struct file *file, struct err *err)
 {
+	int result = check_file(file, disk->is_read_only, err);
+
+	if (result != 0)
+		return result;
+	disk_drain(disk);
+	/* The new file may be the old one, whose lock of ours would keep us out. */
 	(void)set_lock(disk->fd, F_UNLCK);
-	return lock_file(file, disk->is_read_only, err);
+	result = lock_file(file, disk->is_read_only, err);
+	if (result == 0 && disk->ops->set_fd != NULL)
+		result = disk->ops->set_fd(disk, file->fd, err);
+	if (result != 0) {
+		(void)set_lock(file->fd, F_UNLCK);
+		(void)set_lock(disk->fd, lock_type(disk->is_read_only));
+		return result;
+	}
+	close(disk->fd);
+	use_file(disk, file);
+	return 0;
 }
 
 int disk_set_file_take_fd(struct disk *disk, int fd, const char *path, struct err *err)
 {
 	__attribute__((cleanup(close_file))) struct file file = { .fd = fd, .path = path };
-	cleanup_free char *own_path = strdup(path);
+	char *own_path = strdup(path);
 	int result;
 
 	if (own_path == NULL)
 		return err_set(err, -ENOMEM, "no memory for the disk '%s'", path);
-	result = check_file(&file, disk->is_read_only, err);
-	if (result != 0)
-		return result;
-	disk_drain(disk);
-	result = change_lock(disk, &file, err);
-	if (result == 0 && disk->ops->set_fd != NULL)
-		result = disk->ops->set_fd(disk, file.fd, err);
+	result = change_file(disk, &file, err);
 	if (result != 0) {
-		(void)set_lock(file.fd, F_UNLCK);
-		(void)set_lock(disk->fd, lock_type(disk->is_read_only));
+		free(own_path);
 		return result;
 	}
-	close(disk->fd);
 	free(disk->path);
-	disk->path = take_ptr(own_path);
-	use_file(disk, &file);
+	disk->path = own_path;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { QUEUE = 0, QUEUE_SIZE = 256, DEVICE_ID = 2 };
@@ -490,11 +491,20 @@ static int set_serial(struct blk *blk, const char *serial, struct err *err)
 	return 0;
 }
 
+static size_t requests_bytes(const struct blk *blk)
+{
+	return disk_depth(blk->disk) * sizeof(*blk->requests);
+}
+
 static int alloc_requests(struct blk *blk, struct err *err)
 {
 	unsigned int n = disk_depth(blk->disk);
 
-	blk->requests = calloc(n, sizeof(*blk->requests));
+	/* Not from the heap, which may clear them: none takes memory before it is used. */
+	void *requests = mmap(NULL, requests_bytes(blk), PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	blk->requests = requests == MAP_FAILED ? NULL : requests;
 	blk->free_requests = calloc(n, sizeof(*blk->free_requests));
 	if (blk->requests == NULL || blk->free_requests == NULL)
 		return err_set(err, -ENOMEM, "blk '%s': no memory for its requests", blk->dev.id);
@@ -552,7 +562,8 @@ void blk_deinit(struct blk *blk)
 		event_free(blk->reap_event);
 	rate_limiter_deinit(&blk->limiter);
 	virtio_dev_deinit(&blk->dev);
-	free(blk->requests);
+	if (blk->requests != NULL)
+		munmap(blk->requests, requests_bytes(blk));
 	free(blk->free_requests);
 	*blk = (struct blk){ 0 };
 }
