@@ -77,6 +77,8 @@ struct virtio_dev_class {
 	 * the guest's memory may then be put to other use. On a vCPU thread, or in deinit.
 	 */
 	void (*reset)(struct virtio_dev *dev);
+	/** The driver and we have agreed on `features`: it reads the configuration from now on. */
+	void (*negotiated)(struct virtio_dev *dev);
 	/** The driver wrote \p len bytes of the configuration, which lie inside it. */
 	void (*write_config)(struct virtio_dev *dev, unsigned int offset, const uint8_t *bytes,
 			     unsigned int len);

@@ -150,6 +150,8 @@ static bool accept_features(struct virtio_dev *dev)
 	    (dev->driver_features & VIRTIO_F_VERSION_1) == 0)
 		return false;
 	dev->features = dev->driver_features;
+	if (dev->class->negotiated != NULL)
+		dev->class->negotiated(dev);
 	return true;
 }
 

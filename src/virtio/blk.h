@@ -1,0 +1,86 @@
+/*
+ * A block device (virtio 1.2, section 5.2) on a disk of the host.
+ *
+ * The driver's request is a header (type, sector), data, and a byte for the status, which is the
+ * last that the device may write. The header is copied and judged; data goes between the file and
+ * the guest's memory with no copy in between. How many requests are worked on at once is up to the
+ * disk's engine: the others wait in the queue, in the guest's memory.
+ *
+ * Cache. With BLK_CACHE_WRITEBACK the device offers FLUSH, and what was flushed is on stable
+ * storage; with a driver that does not use FLUSH, or has turned the cache off, each write is synced
+ * before it is done. With BLK_CACHE_UNSAFE nothing is ever synced and nothing said about it.
+ *
+ * The I/O thread does the work. A reset, on a vCPU thread, waits for the requests in flight.
+ */
+#pragma once
+
+#include "backend/disk.h"
+#include "backend/rate_limiter.h"
+#include "virtio/device.h"
+
+enum blk_cache { BLK_CACHE_UNSAFE, BLK_CACHE_WRITEBACK };
+
+enum {
+	BLK_SERIAL_MAX = 20, /**< 5.2.6, GET_ID */
+	/** ranges of one DISCARD or WRITE_ZEROES */
+	BLK_RANGES_MAX = 16,
+};
+
+struct blk_config {
+	const char *id; /**< names it in messages; borrowed */
+	enum blk_cache cache;
+	const char *serial; /**< at most BLK_SERIAL_MAX bytes; NULL: made from the file */
+	struct rate_limiter_config limits;
+};
+
+struct blk_request;
+
+struct blk {
+	struct virtio_dev dev;
+	struct disk *disk;
+	enum blk_cache cache;
+	bool has_own_serial;
+	char serial[BLK_SERIAL_MAX];
+	struct rate_limiter limiter;
+	struct event *reap_event; /**< NULL where nothing is ever pending */
+	struct blk_request *requests;
+	uint8_t *free_requests; /**< a stack of indices: the latest used is used again */
+	unsigned int n_free;
+	bool is_starved; /**< it stopped looking at the queue when none was free */
+};
+
+/**
+ * \param blk zeroed storage
+ * \param disk borrowed: open, and to be closed after blk_deinit()
+ * \param base the loop; virtio_dev_start() is the caller's to call
+ */
+__attribute__((warn_unused_result)) int blk_init(struct blk *blk, const struct blk_config *config,
+						 struct disk *disk, const struct guest_mem *mem,
+						 const struct irq_line *irq,
+						 struct event_base *base, struct err *err);
+
+/** On the I/O thread, after the vCPUs have ended. Legal on a zeroed object, and twice. */
+void blk_deinit(struct blk *blk);
+
+/* While the guest runs; on the I/O thread, without the lock. */
+
+/** The file has another size now: tell the driver. */
+__attribute__((warn_unused_result)) int blk_resize(struct blk *blk, struct err *err);
+
+/**
+ * Put another file in the disk's place, or the same one again, and tell the driver.
+ * \param fd taken over; as disk_open_file() gives it
+ */
+__attribute__((warn_unused_result)) int blk_set_file_take_fd(struct blk *blk, int fd,
+							     const char *path, struct err *err);
+
+/** The same, with a file that is opened here. */
+__attribute__((warn_unused_result)) int blk_set_file(struct blk *blk, const char *path,
+						     struct err *err);
+
+__attribute__((warn_unused_result)) int blk_set_limits(struct blk *blk,
+						       const struct rate_limiter_config *limits,
+						       struct err *err);
+
+/** Wait until nothing is in flight, as before a snapshot. The vCPUs do not run. */
+void blk_drain(struct blk *blk);
