@@ -14,7 +14,7 @@ machine() {
 	shift
 	timeout 180 "$TELEVM_ROOT/testbed/qemu" -M "$machine" -smp 2 -m 256M -nographic -no-reboot \
 		-kernel "$guests/Image" -initrd "$guests/initramfs.cpio" \
-		-append 'console=ttyS0 quiet televm.exec="nproc; find /proc/device-tree/cpus -name riscv,isa*"' \
+		-append 'console=ttyS0 quiet televm.exec="nproc; find /sys/firmware/devicetree/base/cpus -name riscv,isa*"' \
 		"$@" </dev/null
 }
 
