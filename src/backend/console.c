@@ -1,5 +1,6 @@
 #include "backend/console.h"
 
+#include "backend/events.h"
 #include "util/bits.h"
 #include "util/log.h"
 
@@ -373,8 +374,7 @@ static void stop_reading(struct console *console)
 
 static void end_input(struct console *console)
 {
-	event_free(console->in_event);
-	console->in_event = NULL;
+	free_event(&console->in_event);
 }
 
 /* What follows from how much the guest has left over: read on, or wait for it. */
@@ -508,13 +508,6 @@ int console_init(struct console *console, struct event_base *base, int in_fd, in
 	}
 	start_reading(console);
 	return 0;
-}
-
-static void free_event(struct event **event)
-{
-	if (*event != NULL)
-		event_free(*event);
-	*event = NULL;
 }
 
 void console_deinit(struct console *console)

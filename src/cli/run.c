@@ -50,7 +50,6 @@ static int status_of(const struct vm_result *result)
 	case VM_END_STOPPED:
 		return result->signal == 0 ? EXIT_STATUS_OK : EXIT_STATUS_SIGNAL + result->signal;
 	case VM_END_NONE:
-	case VM_END_HOST_ERROR:
 		break;
 	}
 	return EXIT_STATUS_ERROR;

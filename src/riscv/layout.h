@@ -1,10 +1,12 @@
+/* clang-format off: it folds the map. */
 /*
  * Where things are in the guest: the one map of guest-physical addresses and interrupt sources.
  *
- *	0x0c00_0000   64 MiB  PLIC            (on hosts without the AIA)
- *	0x0d00_0000   16 KiB  APLIC           (on hosts with it; inside the PLIC's range, never
- *both) 0x2800_0000   128 KiB IMSICs, a page per hart 0x4000_0000   MMIO    a page per device: the
- *fixed ones, then the virtio slots 0x8000_0000   RAM     one region
+ *	0x0c00_0000   64 MiB   PLIC     on hosts without the AIA
+ *	0x0d00_0000   16 KiB   APLIC    on hosts with it; inside the PLIC's range, never both
+ *	0x2800_0000   128 KiB  IMSICs   a page per hart
+ *	0x4000_0000            MMIO     a page per device: the fixed ones, then the virtio slots
+ *	0x8000_0000            RAM      one region
  *
  * RAM, PLIC, APLIC and IMSICs lie where QEMU's "virt" machine has them, which every RISC-V guest
  * has been tried on. A device has a page of its own whatever its registers need, so that no access
@@ -17,6 +19,7 @@
  * and the addresses are 64 bits wide; but with three-level page tables it gives up what lies beyond
  * its linear map, and other guests are less thorough, so that the first 2 GiB are what all have.
  */
+/* clang-format on */
 #pragma once
 
 #include "util/bits.h"
@@ -25,10 +28,9 @@
 
 #define LAYOUT_PAGE_SIZE UINT64_C(4096)
 
-#define LAYOUT_RAM_BASE     UINT64_C(0x80000000)
-#define LAYOUT_LOW_RAM_END  (4 * GIB)
-#define LAYOUT_MIN_RAM_SIZE (16 * MIB) /* less than this holds no kernel with room to run */
-#define LAYOUT_MAX_HARTS    32         /* one word of hart mask; five hart index bits */
+#define LAYOUT_RAM_BASE    UINT64_C(0x80000000)
+#define LAYOUT_LOW_RAM_END (4 * GIB)
+#define LAYOUT_MAX_HARTS   32 /* one word of hart mask; five hart index bits */
 
 /* Context N of the PLIC is hart N in S-mode. There are no contexts for M-mode, which no guest has.
  */
@@ -83,7 +85,7 @@ static inline uint64_t layout_low_ram_end(uint64_t ram_gpa, uint64_t ram_size)
  * Where the device tree goes: LAYOUT_FDT_SIZE bytes in the last 2 MiB of low RAM. Also the end of
  * what kernel and initramfs may use.
  * \param ram_gpa start of RAM
- * \param ram_size at least LAYOUT_MIN_RAM_SIZE
+ * \param ram_size at least LAYOUT_FDT_SIZE
  */
 static inline uint64_t layout_fdt_gpa(uint64_t ram_gpa, uint64_t ram_size)
 {

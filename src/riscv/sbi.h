@@ -1,8 +1,9 @@
 /*
  * The supervisor binary interface (SBI 3.0), as far as the monitor has to do with it.
  *
- * KVM answers most calls itself. The others reach the monitor, which implements the debug console
- * and the system reset, and refuses the rest by SBI_ERR_NOT_SUPPORTED.
+ * KVM answers most calls itself; a system reset reaches the monitor as an event of KVM. The other
+ * calls do so as they are: the monitor implements the debug console, and refuses the rest by
+ * SBI_ERR_NOT_SUPPORTED.
  */
 #pragma once
 
@@ -27,28 +28,14 @@
 #define SBI_EXT_MPXY UINT64_C(0x4d505859)
 
 /* Legacy extensions of SBI 0.1, a function each; they return their result in a0 alone. */
-#define SBI_LEGACY_SET_TIMER       UINT64_C(0)
-#define SBI_LEGACY_CONSOLE_PUTCHAR UINT64_C(1)
-#define SBI_LEGACY_CONSOLE_GETCHAR UINT64_C(2)
-#define SBI_LEGACY_SHUTDOWN        UINT64_C(8)
-#define SBI_LEGACY_LAST            UINT64_C(15)
+#define SBI_LEGACY_LAST UINT64_C(15)
 
+/* Those that the monitor returns. */
 enum sbi_error {
 	SBI_SUCCESS = 0,
 	SBI_ERR_FAILED = -1,
 	SBI_ERR_NOT_SUPPORTED = -2,
 	SBI_ERR_INVALID_PARAM = -3,
-	SBI_ERR_DENIED = -4,
-	SBI_ERR_INVALID_ADDRESS = -5,
-	SBI_ERR_ALREADY_AVAILABLE = -6,
-	SBI_ERR_ALREADY_STARTED = -7,
-	SBI_ERR_ALREADY_STOPPED = -8,
-	SBI_ERR_NO_SHMEM = -9,
-	SBI_ERR_INVALID_STATE = -10,
-	SBI_ERR_BAD_RANGE = -11,
-	SBI_ERR_TIMEOUT = -12,
-	SBI_ERR_IO = -13,
-	SBI_ERR_DENIED_LOCKED = -14,
 };
 
 /* Functions of the debug console (chapter 12). */
@@ -56,20 +43,6 @@ enum sbi_dbcn_function {
 	SBI_DBCN_WRITE = 0,      /**< a0 bytes at physical address a1 (low), a2 (high) */
 	SBI_DBCN_READ = 1,       /**< likewise; both return how many in a1 */
 	SBI_DBCN_WRITE_BYTE = 2, /**< the low byte of a0 */
-};
-
-/* Functions, types and reasons of the system reset (chapter 10). */
-enum { SBI_SRST_RESET = 0 };
-
-enum sbi_srst_type {
-	SBI_SRST_SHUTDOWN = 0,
-	SBI_SRST_COLD_REBOOT = 1,
-	SBI_SRST_WARM_REBOOT = 2,
-};
-
-enum sbi_srst_reason {
-	SBI_SRST_NO_REASON = 0,
-	SBI_SRST_SYSTEM_FAILURE = 1,
 };
 
 /** Name of an extension for reports: "DBCN"; "legacy" for SBI 0.1; NULL when unknown. */

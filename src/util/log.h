@@ -1,7 +1,7 @@
 /*
  * The log: one line a message, to one file descriptor (standard error until told otherwise).
  *
- * The logger is one of the two pieces of file-scope state in the program. A line is formatted on
+ * The logger is one of the three pieces of file-scope state in the program. A line is formatted on
  * the stack and leaves in a single write(2), so lines of different threads do not mix and nothing
  * is allocated or buffered. Lines of a guest's making go through log_guest(), which lets a few
  * through and counts the rest: a guest cannot fill the host's disk with complaints.

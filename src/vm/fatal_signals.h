@@ -22,7 +22,8 @@ struct guest_mem;
 /** Is the signal ignored, by this process or by who started it? */
 bool signal_is_ignored(int signo);
 
-/** Install the handlers; then that of the kick signal (vcpu.h) can follow. Both pointers are borrowed until fatal_signals_forget(). */
+/** Install the handlers; then that of the kick signal (vcpu.h) can follow. Both pointers are
+ * borrowed until fatal_signals_forget(). */
 void fatal_signals_install(const struct boot *boot, const struct guest_mem *mem);
 
 /** The borrowed objects are about to go. The handlers stay. */

@@ -3,6 +3,7 @@
 #include "bus/mmio_bus.h"
 #include "kvm/kvm_vm.h"
 #include "riscv/layout.h"
+#include "util/log.h"
 #include "vm/vcpu.h"
 
 #include <errno.h>
@@ -36,9 +37,11 @@ int irqchip_init(struct irqchip *irqchip, const struct kvm_vm *kvm, struct mmio_
 			       "auto");
 	if (wanted == CONFIG_IRQCHIP_PLIC || !kvm->has_aia) {
 		irqchip->kind = FDT_IRQCHIP_PLIC;
+		log_debug("interrupt controller: a PLIC in the monitor");
 		return init_plic(irqchip, bus, n_vcpus, n_sources, err);
 	}
 	irqchip->kind = FDT_IRQCHIP_AIA;
+	log_debug("interrupt controller: the AIA of the host's kernel");
 	ret = kvm_aia_init(&irqchip->aia, kvm, n_vcpus, n_sources, err);
 	irqchip->is_init = ret == 0;
 	return ret == 0 ? 0 : err_prefix(err, "irqchip aia (try --irqchip plic)");

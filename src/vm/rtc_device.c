@@ -1,5 +1,6 @@
 #include "vm/rtc_device.h"
 
+#include "backend/events.h"
 #include "bus/mmio_bus.h"
 #include "riscv/layout.h"
 #include "util/cleanup.h"
@@ -56,9 +57,7 @@ void rtc_device_deinit(struct rtc_device *device)
 {
 	if (!device->is_init)
 		return;
-	if (device->event != NULL)
-		event_free(device->event);
-	device->event = NULL;
+	free_event(&device->event);
 	goldfish_rtc_deinit(&device->rtc);
 	close_fd(&device->timer_fd);
 	device->is_init = false;

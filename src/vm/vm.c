@@ -12,6 +12,7 @@
  */
 #include "vm/vm.h"
 
+#include "backend/events.h"
 #include "backend/terminal.h"
 #include "bus/mmio_bus.h"
 #include "config/config.h"
@@ -28,6 +29,7 @@
 #include "vm/irqchip.h"
 #include "vm/rtc_device.h"
 #include "vm/serial_console.h"
+#include "vm/startup_pages.h"
 #include "vm/vcpu.h"
 
 #include <errno.h>
@@ -36,8 +38,10 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
+
+static_assert(VM_CONFIG_VCPUS_MAX == LAYOUT_MAX_HARTS && LAYOUT_MAX_HARTS == PLIC_MAX_HARTS,
+	      "one number of harts");
 
 struct vm {
 	struct guest_mem mem;
@@ -407,31 +411,11 @@ static const char *describe_end(const struct vm *vm)
 	}
 }
 
-/*
- * A second after the start most of the program has done its work, and the pages of its file count
- * as resident though nothing needs them: let go of all. What is still needed comes back from the
- * page cache by a few faults. The symbols are the linker's; between them nothing is ever written.
- */
-static void drop_startup_pages(evutil_socket_t fd, short what, void *ctx)
-{
-	extern const char __executable_start[];
-	extern const char etext[];
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	const uintptr_t start = align_down((uintptr_t)__executable_start, page);
-	const uintptr_t end = align_down((uintptr_t)etext, page);
-
-	(void)fd;
-	(void)what;
-	(void)ctx;
-	(void)madvise((void *)start, end - start, MADV_DONTNEED);
-}
-
 static int run(struct vm *vm, struct err *err)
 {
-	const struct timeval startup = { .tv_sec = 1 };
 	int ret = 0;
 
-	event_base_once(vm->base, -1, EV_TIMEOUT, drop_startup_pages, NULL, &startup);
+	startup_pages_drop_later(vm->base);
 	if (vm->has_serial)
 		ret = terminal_raw(STDIN_FILENO, err);
 	if (ret == 0)
@@ -459,12 +443,6 @@ int vm_run(struct vm *vm, struct vm_result *result, struct err *err)
 	return 0;
 }
 
-static void free_event(struct event *event)
-{
-	if (event != NULL)
-		event_free(event);
-}
-
 void vm_free(struct vm *vm)
 {
 	if (vm == NULL)
@@ -477,9 +455,9 @@ void vm_free(struct vm *vm)
 		kvm_vcpu_deinit(&vm->vcpus[i].kvm);
 	free(vm->vcpus);
 	kvm_vm_deinit(&vm->kvm);
-	free_event(vm->signal_event);
+	free_event(&vm->signal_event);
 	close_fd(&vm->signal_fd);
-	free_event(vm->end_event);
+	free_event(&vm->end_event);
 	close_fd(&vm->end_fd);
 	if (vm->base != NULL)
 		event_base_free(vm->base);

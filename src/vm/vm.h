@@ -29,7 +29,6 @@ enum vm_end {
 	VM_END_PANIC,      /**< the guest's kernel panicked (pvpanic) */
 	VM_END_VCPU_ERROR, /**< KVM_RUN gave up on a vCPU; the report is in the log */
 	VM_END_STOPPED,    /**< from outside: the user left, or a signal */
-	VM_END_HOST_ERROR, /**< the monitor could not go on */
 };
 
 struct vm_result {

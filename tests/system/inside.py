@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the test files beside it in the emulated host: inside.py [--long] HOST [PATTERN].
 
-Prints a line for each test and, last, "end". Test classes run side by side, as many as there are
+Prints a line for each test ("ok", "not ok", or "skip", which does not count) and, last, "end". Test classes run side by side, as many as there are
 processors, heavy ones first; then, one by one, those that want to be alone. A class and a function
 of it may be told apart from others by a pattern as in boot.Harts.test_two or *Harts*.
 """
@@ -36,6 +36,11 @@ class Result(unittest.TestResult):
         super().startTest(test)
         self.begin = time.monotonic()
         self.troubles = []
+        self.reason = None
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self.reason = reason
 
     def write(self, text):
         # One call, and less than a pipe takes at once: not mixed with other processes' lines.
@@ -47,6 +52,8 @@ class Result(unittest.TestResult):
         name = f"{self.host} {name_of(test)} ({seconds:.1f} s)"
         if self.troubles:
             self.write(f"not ok {name}\n" + "".join(self.troubles))
+        elif self.reason:
+            self.write(f"skip {name}: {self.reason}\n")
         else:
             self.write(f"ok {name}\n")
 

@@ -71,6 +71,8 @@ class Bare(TestCase):
     def test_alarm(self):
         """The clock's interrupt: it comes when it is time, and goes when it is answered."""
         self.assertEqual(self.output_of("alarm", "--irqchip", "plic"), "claimed 2 and done\n")
+        if HAS_AIA:
+            self.assertEqual(self.output_of("alarm_aia", "--irqchip", "aia"), "claimed 5 and done\n")
 
     def test_interrupt_of_a_hart_that_was_stopped(self):
         """KVM resets a hart that is started again, so the PLIC has to tell it once more."""

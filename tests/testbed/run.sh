@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what testbed/run promises, by booting the emulated host some ten times (about a minute):
-# one line for each promise, and at the end how many held.
+# Checks what testbed/run promises, by booting the emulated host some ten times (about a minute), and the
+# small kernel on QEMU's bare machine twice: one line for each promise, and at the end how many held.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 run=$here/../../testbed/run
@@ -76,6 +76,8 @@ check "--share shows a folder" same shared "$(sed -n 2p "$work/args.out")"
 check "--share is read-only" same read-only "$(sed -n 3p "$work/args.out")"
 check "standard input is empty" same "''" "$(sed -n 4p "$work/args.out")"
 check "/dev/stdout can be opened" same "opened again" "$(sed -n 5p "$work/args.out")"
+
+check "the small kernel boots on the bare machine" "$here/bare.sh"
 
 # Each host has KVM with the interrupt controller that it is for; two at a time.
 kvm='import fcntl

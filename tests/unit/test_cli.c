@@ -292,8 +292,7 @@ static void exit_status_of_a_run(void **state)
 		{ { VM_END_SHUTDOWN, 0 }, 0 },       { { VM_END_REBOOT, 0 }, 0 },
 		{ { VM_END_PANIC, 0 }, 3 },          { { VM_END_VCPU_ERROR, 0 }, 4 },
 		{ { VM_END_STOPPED, 0 }, 0 },        { { VM_END_STOPPED, SIGTERM }, 143 },
-		{ { VM_END_STOPPED, SIGINT }, 130 }, { { VM_END_HOST_ERROR, 0 }, 1 },
-		{ { VM_END_NONE, 0 }, 1 },
+		{ { VM_END_STOPPED, SIGINT }, 130 }, { { VM_END_NONE, 0 }, 1 },
 	};
 	char said[8192];
 

@@ -258,7 +258,7 @@ static void other_sbi_calls_are_not_supported(void **state)
 		{ 0x08000000, 1 },
 		{ 0x09000000, 1 },
 		{ 0, 0 },
-		{ SBI_LEGACY_CONSOLE_PUTCHAR, 0 },
+		{ 1 /* legacy putchar */, 0 },
 		{ UINT64_MAX, UINT64_MAX },
 	};
 
