@@ -86,7 +86,7 @@ int options_parse(const struct option_row *rows, int argc, char **argv, void *ta
 		if (row == NULL)
 			return refuse_unknown(rows, argv[i], err);
 		ASSERT(row - rows < OPTIONS_MAX);
-		if ((seen & BIT(row - rows)) != 0)
+		if ((seen & BIT(row - rows)) != 0 && !row->may_repeat)
 			return err_set(err, -EINVAL, "%s is given twice", row->name);
 		seen |= BIT(row - rows);
 		ret = take_value(rows, row, argc, argv, &i, &value, err);
@@ -96,6 +96,44 @@ int options_parse(const struct option_row *rows, int argc, char **argv, void *ta
 			return ret;
 	}
 	return 0;
+}
+
+static int parse_key(const struct option_row *rows, const char *key, void *target, struct err *err)
+{
+	const struct option_row *row = find_row(rows, key);
+	const char *equals = strchr(key, '=');
+
+	if (row == NULL) {
+		const char *words[OPTIONS_MAX + 1];
+		unsigned int n_words = 0;
+		const char *nearest;
+
+		for (; rows->name != NULL; rows++)
+			words[n_words++] = rows->name;
+		words[n_words] = NULL;
+		nearest = nearest_word(key, words);
+		return nearest == NULL
+			       ? err_set(err, -EINVAL, "unknown key '%.64s'", key)
+			       : err_set(err, -EINVAL, "unknown key '%.64s'; did you mean %s?", key,
+					 nearest);
+	}
+	if (row->value_name == NULL && equals != NULL)
+		return err_set(err, -EINVAL, "'%s' takes no value", row->name);
+	if (row->value_name != NULL && equals == NULL)
+		return err_set(err, -EINVAL, "'%s' needs a value: %s=%s", row->name, row->name,
+			       row->value_name);
+	return row->set(target, equals == NULL ? NULL : equals + 1, err);
+}
+
+int options_parse_keys(const struct option_row *rows, char *keys, void *target, struct err *err)
+{
+	char *rest = keys;
+	const char *key;
+	int ret = 0;
+
+	while (ret == 0 && (key = strsep(&rest, ",")) != NULL)
+		ret = parse_key(rows, key, target, err);
+	return ret;
 }
 
 /* A line with "--flag VALUE" on the left and a line of help on the right. */

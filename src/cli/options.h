@@ -2,12 +2,14 @@
  * Flags from a table: one row gives the flag's parsing, its line of help and its place among the
  * suggestions for a mistyped one. Pure functions but for what the rows' setters do.
  *
- * A flag is written `--flag value` or `--flag=value`, at most once.
+ * A flag is written `--flag value` or `--flag=value`, at most once if its row says no other. The
+ * value of some is a list of keys, `key,key=value`, from a table of the same kind.
  */
 #pragma once
 
 #include "util/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { OPTIONS_MAX = 64 };
@@ -19,6 +21,7 @@ struct option_row {
 	/** \param value NULL when the flag takes none \return 0 or a negative errno with a sentence
 	 */
 	int (*set)(void *target, const char *value, struct err *err);
+	bool may_repeat;
 };
 
 /**
@@ -29,6 +32,16 @@ struct option_row {
  */
 __attribute__((warn_unused_result)) int options_parse(const struct option_row *rows, int argc,
 						      char **argv, void *target, struct err *err);
+
+/**
+ * Parse "key,key=value,...".
+ * \param rows their names have no dashes
+ * \param keys changed
+ * \return 0; -EINVAL with a sentence; what a setter returned
+ */
+__attribute__((warn_unused_result)) int options_parse_keys(const struct option_row *rows,
+							   char *keys, void *target,
+							   struct err *err);
 
 /** Append the help of all rows to the text in \p buf, which stays terminated and within \p size. */
 void options_help(const struct option_row *rows, char *buf, size_t size);

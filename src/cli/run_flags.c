@@ -1,6 +1,7 @@
 #include "cli/run_flags.h"
 
 #include "cli/cli.h"
+#include "cli/device_flags.h"
 #include "util/bits.h"
 #include "util/parse.h"
 
@@ -92,24 +93,45 @@ static int set_log_level(void *target, const char *value, struct err *err)
 }
 
 const struct option_row run_flags[] = {
-	{ "--kernel", "FILE", "RISC-V Linux Image, also gzipped or with an EFI stub", set_kernel },
-	{ "--initrd", "FILE", "initial RAM file system", set_initrd },
-	{ "--append", "TEXT", "add to the kernel command line 'console=ttyS0 panic=1'",
-	  set_append },
-	{ "--cmdline", "TEXT", "replace the kernel command line", set_cmdline },
-	{ "--cpus", "N", "vCPUs, 1 to 32 (default 1)", set_cpus },
-	{ "--memory", "SIZE", "RAM like 128M or 2G, 16M at least (default 256M)", set_memory },
+	{ "--kernel", "FILE", "RISC-V Linux Image, also gzipped or with an EFI stub", set_kernel,
+	  false },
+	{ "--initrd", "FILE", "initial RAM file system", set_initrd, false },
+	{ "--disk", "FILE[,KEY...]",
+	  "a disk: a raw file or block device; may be repeated. Keys:\n"
+	  "ro, root, partuuid=UUID, id=NAME, engine=sync|uring,\n"
+	  "cache=writeback|unsafe, bandwidth=SIZE, ops=N (per second)",
+	  set_disk_flag, true },
+	{ "--net", "KEY[,KEY...]",
+	  "a network: tap=NAME, or user (no root needed); may be\n"
+	  "repeated. More keys: mac=ADDRESS, mtu=BYTES, id=NAME,\n"
+	  "bandwidth=SIZE, ops=N (per second, each direction)",
+	  set_net_flag, true },
+	{ "--vsock", "cid=N,path=FILE", "sockets between host and guest, as a Unix socket",
+	  set_vsock_flag, false },
+	{ "--balloon", "KEY[,KEY...]",
+	  "take memory back: size=SIZE, stats=SECONDS,\ndeflate-on-oom, reporting",
+	  set_balloon_flag, false },
+	{ "--rng", "KEY[,KEY...]", "random numbers for the guest: on (default), off,\nbandwidth=SIZE",
+	  set_rng_flag, false },
+	{ "--append", "TEXT", "add to the kernel command line 'console=ttyS0 panic=1'", set_append,
+	  false },
+	{ "--cmdline", "TEXT", "replace the kernel command line", set_cmdline, false },
+	{ "--cpus", "N", "vCPUs, 1 to 32 (default 1)", set_cpus, false },
+	{ "--memory", "SIZE", "RAM like 128M or 2G, 16M at least (default 256M)", set_memory,
+	  false },
 	{ "--irqchip", "KIND",
 	  "interrupt controller: auto, plic (in user space) or aia\n(in the kernel); default auto",
-	  set_irqchip },
-	{ "--console", "KIND", "serial, on the terminal (default), or off", set_console },
-	{ "--copy-kernel", NULL, "read the kernel's file instead of mapping it", set_copy_kernel },
+	  set_irqchip, false },
+	{ "--console", "KIND", "on the terminal: serial (default) or virtio; or off", set_console,
+	  false },
+	{ "--copy-kernel", NULL, "read the kernel's file instead of mapping it", set_copy_kernel,
+	  false },
 	{ "--huge-pages", NULL,
 	  "guest memory in 2 MiB pages that the host has reserved:\nfaster, takes all of it at "
 	  "once",
-	  set_huge_pages },
-	{ "--log-level", "LEVEL", "off, error, warn, info (default) or debug", set_log_level },
-	{ NULL, NULL, NULL, NULL },
+	  set_huge_pages, false },
+	{ "--log-level", "LEVEL", "off, error, warn, info (default) or debug", set_log_level, false },
+	{ 0 },
 };
 
 int cli_parse_run(int argc, char **argv, struct vm_config *config, struct err *err)

@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include "config/names.h"
 #include "util/assert.h"
 #include "util/bits.h"
 
@@ -17,6 +18,7 @@ static_assert(ARRAY_SIZE(irqchip_names) == CONFIG_IRQCHIP_AIA + 1, "a name for e
 
 static const char *const console_names[] = {
 	[CONFIG_CONSOLE_SERIAL] = "serial",
+	[CONFIG_CONSOLE_VIRTIO] = "virtio",
 	[CONFIG_CONSOLE_OFF] = "off",
 };
 static_assert(ARRAY_SIZE(console_names) == CONFIG_CONSOLE_OFF + 1, "a name for each");
@@ -33,6 +35,7 @@ void vm_config_init(struct vm_config *config)
 		.vcpu_count = 1,
 		.mem_bytes = 256 * MIB,
 		.log_level = LOG_INFO,
+		.rng = { .is_wanted = true },
 	};
 }
 
@@ -42,6 +45,7 @@ void vm_config_deinit(struct vm_config *config)
 	free(config->initrd_path);
 	free(config->cmdline);
 	free(config->append);
+	config_devices_deinit(config);
 	*config = (struct vm_config){ 0 };
 }
 
@@ -54,32 +58,6 @@ int vm_config_set_string(char **field, const char *text, struct err *err)
 	free(*field);
 	*field = copy;
 	return 0;
-}
-
-/* "auto, plic or aia" */
-static void list_names(char *list, size_t size, const char *const names[], unsigned int n_names)
-{
-	size_t len = 0;
-
-	for (unsigned int i = 0; i < n_names && len < size; i++) {
-		const char *before = i == 0 ? "" : i == n_names - 1 ? " or " : ", ";
-
-		len += (size_t)snprintf(list + len, size - len, "%s%s", before, names[i]);
-	}
-}
-
-/* \return the place of the name in the table, or -EINVAL with a sentence */
-static int find_name(const char *what, const char *const names[], unsigned int n_names,
-		     const char *name, struct err *err)
-{
-	char list[64];
-
-	for (unsigned int i = 0; i < n_names; i++) {
-		if (strcmp(names[i], name) == 0)
-			return (int)i;
-	}
-	list_names(list, sizeof(list), names, n_names);
-	return err_set(err, -EINVAL, "%s '%.64s' is not %s", what, name, list);
 }
 
 int vm_config_set_irqchip(struct vm_config *config, const char *name, struct err *err)
@@ -116,32 +94,83 @@ int vm_config_set_log_level(struct vm_config *config, const char *name, struct e
 
 static const char *default_cmdline(const struct vm_config *config)
 {
-	return config->console == CONFIG_CONSOLE_OFF ? "panic=1" : "console=ttyS0 panic=1";
+	switch (config->console) {
+	case CONFIG_CONSOLE_SERIAL:
+		return "console=ttyS0 panic=1";
+	case CONFIG_CONSOLE_VIRTIO:
+		return "console=hvc0 panic=1";
+	default:
+		return "panic=1";
+	}
 }
 
-static int append_cmdline(struct vm_config *config, struct err *err)
+static int add_to_cmdline(struct vm_config *config, const char *text, struct err *err)
 {
 	char *joined;
 
 	ASSERT(config->cmdline != NULL);
 	if (asprintf(&joined, "%s%s%s", config->cmdline, config->cmdline[0] == '\0' ? "" : " ",
-		     config->append) < 0)
+		     text) < 0)
 		return err_set(err, -ENOMEM, "no memory for the kernel command line");
 	free(config->cmdline);
 	config->cmdline = joined;
-	free(config->append);
-	config->append = NULL;
 	return 0;
 }
 
-int vm_config_complete(struct vm_config *config, struct err *err)
+static bool has_word(const char *text, const char *start)
+{
+	const char *at = strstr(text, start);
+
+	while (at != NULL && at != text && at[-1] != ' ')
+		at = strstr(at + 1, start);
+	return at != NULL;
+}
+
+/*
+ * A disk without an initramfs is there to be booted from. Who names a root on the command line
+ * knows better.
+ */
+static int choose_root(struct vm_config *config, struct err *err)
+{
+	struct config_disk *first = &config->disks[0];
+	char text[128];
+
+	if (config->n_disks == 0 || has_word(config->cmdline, "root="))
+		return 0;
+	if (config_root_disk(config) == NULL) {
+		if (config->initrd_path != NULL)
+			return 0;
+		first->is_root = true;
+	}
+	if (first->partuuid != NULL)
+		snprintf(text, sizeof(text), "root=PARTUUID=%.64s %s", first->partuuid,
+			 first->is_read_only ? "ro" : "rw");
+	else
+		snprintf(text, sizeof(text), "root=/dev/vda %s", first->is_read_only ? "ro" : "rw");
+	return add_to_cmdline(config, text, err);
+}
+
+static int complete_cmdline(struct vm_config *config, struct err *err)
 {
 	int ret = 0;
 
 	if (config->cmdline == NULL)
 		ret = vm_config_set_string(&config->cmdline, default_cmdline(config), err);
 	if (ret == 0 && config->append != NULL)
-		ret = append_cmdline(config, err);
+		ret = add_to_cmdline(config, config->append, err);
+	free(config->append);
+	config->append = NULL;
+	return ret;
+}
+
+int vm_config_complete(struct vm_config *config, struct err *err)
+{
+	int ret = config_devices_complete(config, err);
+
+	if (ret == 0)
+		ret = complete_cmdline(config, err);
+	if (ret == 0)
+		ret = choose_root(config, err);
 	return ret != 0 ? ret : vm_config_validate(config, err);
 }
 
@@ -224,5 +253,7 @@ int vm_config_validate(const struct vm_config *config, struct err *err)
 		ret = validate_vcpus(config->vcpu_count, err);
 	if (ret == 0)
 		ret = validate_memory(config->mem_bytes, err);
+	if (ret == 0)
+		ret = config_devices_validate(config, err);
 	return ret;
 }

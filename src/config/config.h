@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "config/devices.h"
 #include "util/err.h"
 #include "util/log.h"
 
@@ -19,7 +20,7 @@
 
 /* Named by the enumerators in config.c, in this order. */
 enum config_irqchip { CONFIG_IRQCHIP_AUTO, CONFIG_IRQCHIP_PLIC, CONFIG_IRQCHIP_AIA };
-enum config_console { CONFIG_CONSOLE_SERIAL, CONFIG_CONSOLE_OFF };
+enum config_console { CONFIG_CONSOLE_SERIAL, CONFIG_CONSOLE_VIRTIO, CONFIG_CONSOLE_OFF };
 
 enum {
 	VM_CONFIG_VCPUS_MAX = 32,
@@ -42,6 +43,13 @@ struct vm_config {
 	bool copy_kernel; /**< read the kernel's file instead of mapping it */
 	bool huge_pages;  /**< guest memory in reserved 2 MiB pages; the kernel is then copied */
 	enum log_level log_level;
+	struct config_disk disks[CONFIG_DISKS_MAX]; /**< in the order in which the guest finds them */
+	unsigned int n_disks;
+	struct config_net nets[CONFIG_NETS_MAX];
+	unsigned int n_nets;
+	struct config_vsock vsock;
+	struct config_balloon balloon;
+	struct config_rng rng;
 };
 
 /** Fill with the defaults: 1 vCPU, 256 MiB, serial console. */
@@ -62,7 +70,7 @@ __attribute__((warn_unused_result)) int vm_config_set_string(char **field, const
 __attribute__((warn_unused_result)) int vm_config_set_irqchip(struct vm_config *config,
 							      const char *name, struct err *err);
 
-/** Set the console by name: serial, off. \return 0; -EINVAL names the choices */
+/** Set the console by name: serial, virtio, off. \return 0; -EINVAL names the choices */
 __attribute__((warn_unused_result)) int vm_config_set_console(struct vm_config *config,
 							      const char *name, struct err *err);
 

@@ -154,6 +154,21 @@ int kvm_vm_add_memory(struct kvm_vm *vm, uint64_t gpa, uint64_t size, void *hva,
 	return 0;
 }
 
+int kvm_vm_add_ioeventfd(struct kvm_vm *vm, uint64_t gpa, uint32_t value, int fd, struct err *err)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.datamatch = value,
+		.addr = gpa,
+		.len = sizeof(value),
+		.fd = fd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+
+	if (ioctl(vm->vm_fd, KVM_IOEVENTFD, &ioeventfd) != 0)
+		return err_sys(err, "tie a device's notifications to an eventfd in KVM");
+	return 0;
+}
+
 void kvm_vm_deinit(struct kvm_vm *vm)
 {
 	close_fd(&vm->vm_fd);

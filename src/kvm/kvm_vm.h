@@ -33,5 +33,10 @@ __attribute__((warn_unused_result)) int kvm_vm_add_memory(struct kvm_vm *vm, uin
 							  uint64_t size, void *hva,
 							  struct err *err);
 
+/** Have a 32-bit write of \p value at \p gpa signal the eventfd \p fd instead of reaching us. */
+__attribute__((warn_unused_result)) int kvm_vm_add_ioeventfd(struct kvm_vm *vm, uint64_t gpa,
+							     uint32_t value, int fd,
+							     struct err *err);
+
 /** Close everything. Legal twice. */
 void kvm_vm_deinit(struct kvm_vm *vm);

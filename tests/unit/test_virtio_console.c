@@ -9,6 +9,7 @@
 #include <event2/event.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <time.h>
 
@@ -545,5 +546,6 @@ int main(void)
 	};
 
 	log_set_level(LOG_OFF);
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,332 @@
+#include "cli/device_flags.h"
+
+#include "cli/options.h"
+#include "config/config.h"
+#include "util/bits.h"
+#include "util/cleanup.h"
+#include "util/parse.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { REFILL_MS = 1000 }; /* limits are given by the second */
+
+/* ---- values ---- */
+
+static int set_rate(struct token_bucket_config *bucket, uint64_t per_second)
+{
+	*bucket = (struct token_bucket_config){ .size = per_second, .refill_ms = REFILL_MS };
+	return 0;
+}
+
+static int set_bandwidth(struct rate_limiter_config *limits, const char *value, struct err *err)
+{
+	uint64_t bytes;
+
+	if (parse_size(value, 1, &bytes) != 0 || bytes == 0)
+		return err_set(err, -EINVAL, "bandwidth: '%.64s' is not a size like 10M", value);
+	return set_rate(&limits->bandwidth, bytes);
+}
+
+static int set_ops(struct rate_limiter_config *limits, const char *value, struct err *err)
+{
+	uint64_t n;
+
+	if (parse_uint(value, UINT32_MAX, &n) != 0 || n == 0)
+		return err_set(err, -EINVAL, "ops: '%.64s' is not a number of operations", value);
+	return set_rate(&limits->ops, n);
+}
+
+/* ---- disks ---- */
+
+static int disk_ro(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct config_disk *)target)->is_read_only = true;
+	return 0;
+}
+
+static int disk_root(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct config_disk *)target)->is_root = true;
+	return 0;
+}
+
+static int disk_partuuid(void *target, const char *value, struct err *err)
+{
+	struct config_disk *disk = target;
+
+	disk->is_root = true;
+	return vm_config_set_string(&disk->partuuid, value, err);
+}
+
+static int disk_id(void *target, const char *value, struct err *err)
+{
+	return vm_config_set_string(&((struct config_disk *)target)->id, value, err);
+}
+
+static int disk_engine(void *target, const char *value, struct err *err)
+{
+	return config_set_engine(target, value, err);
+}
+
+static int disk_cache(void *target, const char *value, struct err *err)
+{
+	return config_set_cache(target, value, err);
+}
+
+static int disk_bandwidth(void *target, const char *value, struct err *err)
+{
+	return set_bandwidth(&((struct config_disk *)target)->limits, value, err);
+}
+
+static int disk_ops(void *target, const char *value, struct err *err)
+{
+	return set_ops(&((struct config_disk *)target)->limits, value, err);
+}
+
+static const struct option_row disk_keys[] = {
+	{ .name = "ro", .set = disk_ro },
+	{ .name = "root", .set = disk_root },
+	{ .name = "partuuid", .value_name = "UUID", .set = disk_partuuid },
+	{ .name = "id", .value_name = "NAME", .set = disk_id },
+	{ .name = "engine", .value_name = "sync|uring", .set = disk_engine },
+	{ .name = "cache", .value_name = "writeback|unsafe", .set = disk_cache },
+	{ .name = "bandwidth", .value_name = "SIZE", .set = disk_bandwidth },
+	{ .name = "ops", .value_name = "N", .set = disk_ops },
+	{ 0 },
+};
+
+static int parse_keys(const char *flag, const struct option_row *rows, char *keys, void *target,
+		      struct err *err)
+{
+	int ret = options_parse_keys(rows, keys, target, err);
+
+	if (ret < 0)
+		err_prefix(err, "%s", flag);
+	return ret;
+}
+
+int set_disk_flag(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+	cleanup_free char *path = strdup(value);
+	struct config_disk *disk;
+	char *keys;
+	int ret;
+
+	if (path == NULL)
+		return err_sys(err, "--disk");
+	if (config->n_disks == CONFIG_DISKS_MAX)
+		return err_set(err, -EINVAL, "--disk: more than %d disks", CONFIG_DISKS_MAX);
+	disk = &config->disks[config->n_disks++];
+	*disk = (struct config_disk){ .cache = BLK_CACHE_WRITEBACK };
+	keys = strchr(path, ',');
+	if (keys != NULL)
+		*keys++ = '\0';
+	ret = vm_config_set_string(&disk->path, path, err);
+	return ret != 0 || keys == NULL ? ret : parse_keys("--disk", disk_keys, keys, disk, err);
+}
+
+/* ---- networks ---- */
+
+static int net_tap(void *target, const char *value, struct err *err)
+{
+	struct config_net *net = target;
+
+	net->kind = CONFIG_NET_TAP;
+	return vm_config_set_string(&net->tap, value, err);
+}
+
+static int net_user(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct config_net *)target)->kind = CONFIG_NET_USER;
+	return 0;
+}
+
+static int net_id(void *target, const char *value, struct err *err)
+{
+	return vm_config_set_string(&((struct config_net *)target)->id, value, err);
+}
+
+static int net_mac(void *target, const char *value, struct err *err)
+{
+	return config_set_mac(target, value, err);
+}
+
+static int net_mtu(void *target, const char *value, struct err *err)
+{
+	uint64_t mtu;
+
+	if (parse_uint(value, UINT16_MAX, &mtu) != 0)
+		return err_set(err, -EINVAL, "mtu: '%.64s' is not a number of bytes", value);
+	((struct config_net *)target)->mtu = (uint16_t)mtu;
+	return 0;
+}
+
+static int net_bandwidth(void *target, const char *value, struct err *err)
+{
+	return set_bandwidth(&((struct config_net *)target)->limits, value, err);
+}
+
+static int net_ops(void *target, const char *value, struct err *err)
+{
+	return set_ops(&((struct config_net *)target)->limits, value, err);
+}
+
+static const struct option_row net_keys[] = {
+	{ .name = "tap", .value_name = "NAME", .set = net_tap },
+	{ .name = "user", .set = net_user },
+	{ .name = "id", .value_name = "NAME", .set = net_id },
+	{ .name = "mac", .value_name = "ADDRESS", .set = net_mac },
+	{ .name = "mtu", .value_name = "BYTES", .set = net_mtu },
+	{ .name = "bandwidth", .value_name = "SIZE", .set = net_bandwidth },
+	{ .name = "ops", .value_name = "N", .set = net_ops },
+	{ 0 },
+};
+
+int set_net_flag(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+	cleanup_free char *keys = strdup(value);
+
+	if (keys == NULL)
+		return err_sys(err, "--net");
+	if (config->n_nets == CONFIG_NETS_MAX)
+		return err_set(err, -EINVAL, "--net: more than %d networks", CONFIG_NETS_MAX);
+	return parse_keys("--net", net_keys, keys, &config->nets[config->n_nets++], err);
+}
+
+/* ---- vsock ---- */
+
+static int vsock_cid(void *target, const char *value, struct err *err)
+{
+	struct config_vsock *vsock = target;
+
+	if (parse_uint(value, UINT64_MAX, &vsock->guest_cid) != 0)
+		return err_set(err, -EINVAL, "cid: '%.64s' is not a number", value);
+	return 0;
+}
+
+static int vsock_path(void *target, const char *value, struct err *err)
+{
+	return vm_config_set_string(&((struct config_vsock *)target)->path, value, err);
+}
+
+static const struct option_row vsock_keys[] = {
+	{ .name = "cid", .value_name = "N", .set = vsock_cid },
+	{ .name = "path", .value_name = "FILE", .set = vsock_path },
+	{ 0 },
+};
+
+int set_vsock_flag(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+	cleanup_free char *keys = strdup(value);
+
+	if (keys == NULL)
+		return err_sys(err, "--vsock");
+	return parse_keys("--vsock", vsock_keys, keys, &config->vsock, err);
+}
+
+/* ---- balloon ---- */
+
+static int balloon_size(void *target, const char *value, struct err *err)
+{
+	uint64_t bytes;
+
+	if (parse_size(value, MIB, &bytes) != 0 || !is_aligned(bytes, MIB))
+		return err_set(err, -EINVAL, "size: '%.64s' is not a size like 64M", value);
+	((struct balloon_config *)target)->target_mib = bytes / MIB;
+	return 0;
+}
+
+static int balloon_stats(void *target, const char *value, struct err *err)
+{
+	uint64_t seconds;
+
+	if (parse_uint(value, UINT16_MAX, &seconds) != 0)
+		return err_set(err, -EINVAL, "stats: '%.64s' is not a number of seconds", value);
+	((struct balloon_config *)target)->stats_interval_s = (unsigned int)seconds;
+	return 0;
+}
+
+static int balloon_deflate(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct balloon_config *)target)->deflate_on_oom = true;
+	return 0;
+}
+
+static int balloon_reporting(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct balloon_config *)target)->reporting = true;
+	return 0;
+}
+
+static const struct option_row balloon_keys[] = {
+	{ .name = "size", .value_name = "SIZE", .set = balloon_size },
+	{ .name = "stats", .value_name = "SECONDS", .set = balloon_stats },
+	{ .name = "deflate-on-oom", .set = balloon_deflate },
+	{ .name = "reporting", .set = balloon_reporting },
+	{ 0 },
+};
+
+int set_balloon_flag(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+	cleanup_free char *keys = strdup(value);
+
+	if (keys == NULL)
+		return err_sys(err, "--balloon");
+	config->balloon.is_wanted = true;
+	return parse_keys("--balloon", balloon_keys, keys, &config->balloon.options, err);
+}
+
+/* ---- rng ---- */
+
+static int rng_on(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct config_rng *)target)->is_wanted = true;
+	return 0;
+}
+
+static int rng_off(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct config_rng *)target)->is_wanted = false;
+	return 0;
+}
+
+static int rng_bandwidth(void *target, const char *value, struct err *err)
+{
+	return set_bandwidth(&((struct config_rng *)target)->limits, value, err);
+}
+
+static const struct option_row rng_keys[] = {
+	{ .name = "on", .set = rng_on },
+	{ .name = "off", .set = rng_off },
+	{ .name = "bandwidth", .value_name = "SIZE", .set = rng_bandwidth },
+	{ 0 },
+};
+
+int set_rng_flag(void *target, const char *value, struct err *err)
+{
+	struct vm_config *config = target;
+	cleanup_free char *keys = strdup(value);
+
+	if (keys == NULL)
+		return err_sys(err, "--rng");
+	return parse_keys("--rng", rng_keys, keys, &config->rng, err);
+}
