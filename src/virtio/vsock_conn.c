@@ -306,6 +306,7 @@ static void receive_data(struct vsock_conn *conn, uint32_t len, struct virtq_cha
 {
 	uint32_t n = 0;
 
+	/* No packet may have more than 64 KiB: no credit is greater. */
 	if ((conn->guest_shutdown & VSOCK_SHUTDOWN_SEND) != 0 ||
 	    len > conn->buf_alloc - conn->ring_used) {
 		vsock_conn_abort(conn);
@@ -341,7 +342,7 @@ static bool is_well_formed(const struct vsock_hdr *hdr, const struct virtq_chain
 {
 	if (hdr->op != VSOCK_OP_RW)
 		return hdr->len == 0;
-	return hdr->len <= VSOCK_DATA_MAX && hdr->len <= chain->readable_bytes - HDR_BYTES;
+	return hdr->len <= chain->readable_bytes - HDR_BYTES;
 }
 
 static void receive_established(struct vsock_conn *conn, const struct vsock_hdr *hdr,

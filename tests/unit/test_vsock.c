@@ -864,11 +864,13 @@ static void host_goes_with_bytes_waiting(void **state)
 {
 	struct bench *b = *state;
 	struct packet packet;
+	uint32_t n_sent;
 	int fd;
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
 	fill_host(b, 77, 1000, &b->vsock.conns[0]);
+	n_sent = b->vsock.conns[0].fwd_cnt + b->vsock.conns[0].ring_used;
 	b->buf_alloc = 0;
 	send_op(b, CREDIT_UPDATE, 77, 1000);
 	assert_int_equal(send(fd, "bye", 3, 0), 3);
@@ -876,6 +878,7 @@ static void host_goes_with_bytes_waiting(void **state)
 	packet = expect(b, SHUTDOWN);
 	assert_int_equal(packet.flags, NO_RECEIVE);
 	assert_int_equal(b->vsock.conns[0].ring_used, 0);
+	assert_int_equal(packet.fwd_cnt, n_sent); /* what was thrown away uses no credit */
 	expect_rest(b);
 	send_data(b, 77, 1000, "lost", 4); /* it crossed: no reason to be cut off */
 	b->buf_alloc = CREDIT;
@@ -1049,6 +1052,7 @@ static void bad_lengths(void **state)
 	};
 	static const uint8_t bytes[66000];
 	struct bench *b = *state;
+	int listener;
 
 	boot(b);
 	for (uint32_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -1060,8 +1064,11 @@ static void bad_lengths(void **state)
 		expect_on(b, RST, 77, i);
 		expect_eof(fd);
 		/* The same where no connection is. */
+		listener = listen_at(b, 77, 8);
 		send_raw(b, &packet, bytes, cases[i].sent);
 		expect_on(b, RST, 77, i);
+		close(listener);
+		unlink_at(b, 77);
 		close(fd);
 	}
 	assert_int_equal(n_open(b), 0);
