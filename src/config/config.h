@@ -43,7 +43,8 @@ struct vm_config {
 	bool copy_kernel; /**< read the kernel's file instead of mapping it */
 	bool huge_pages;  /**< guest memory in reserved 2 MiB pages; the kernel is then copied */
 	enum log_level log_level;
-	struct config_disk disks[CONFIG_DISKS_MAX]; /**< in the order in which the guest finds them */
+	struct config_disk
+		disks[CONFIG_DISKS_MAX]; /**< in the order in which the guest finds them */
 	unsigned int n_disks;
 	struct config_net nets[CONFIG_NETS_MAX];
 	unsigned int n_nets;

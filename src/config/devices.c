@@ -145,7 +145,8 @@ static int validate_disk(const struct vm_config *config, unsigned int i, struct 
 		if (strcmp(config->disks[j].id, disk->id) == 0)
 			return err_set(err, -EINVAL, "two disks have the id '%s'", disk->id);
 		if (config->disks[j].is_root && disk->is_root)
-			return err_set(err, -EINVAL, "disks '%s' and '%s': only one can be the root",
+			return err_set(err, -EINVAL,
+				       "disks '%s' and '%s': only one can be the root",
 				       config->disks[j].id, disk->id);
 	}
 	return 0;
@@ -159,7 +160,8 @@ static int validate_net(const struct vm_config *config, unsigned int i, struct e
 	if (ret != 0)
 		return ret;
 	if (net->kind == CONFIG_NET_NONE)
-		return err_set(err, -EINVAL, "net '%s': either tap=NAME or user is needed", net->id);
+		return err_set(err, -EINVAL, "net '%s': either tap=NAME or user is needed",
+			       net->id);
 	if (net->kind == CONFIG_NET_TAP && (net->tap[0] == '\0' || strlen(net->tap) >= IFNAMSIZ))
 		return err_set(err, -EINVAL,
 			       "net '%s': '%.64s' cannot be the name of an interface, which has 1 "

@@ -34,7 +34,7 @@ struct config_net {
 	char *id;  /**< NULL: made from its place, "net0" */
 	bool has_mac;
 	uint8_t mac[6];
-	uint16_t mtu; /**< 0: the driver's default */
+	uint16_t mtu;                      /**< 0: the driver's default */
 	struct rate_limiter_config limits; /**< of each direction */
 };
 

@@ -16,8 +16,8 @@ static void list_names(char *list, size_t size, const char *const names[], unsig
 	}
 }
 
-int find_name(const char *what, const char *const names[], unsigned int n_names,
-		     const char *name, struct err *err)
+int find_name(const char *what, const char *const names[], unsigned int n_names, const char *name,
+	      struct err *err)
 {
 	char list[64];
 

@@ -31,6 +31,7 @@
 #include "vm/serial_console.h"
 #include "vm/startup_pages.h"
 #include "vm/vcpu.h"
+#include "vm/virtio_devices.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -42,6 +43,8 @@
 
 static_assert(VM_CONFIG_VCPUS_MAX == LAYOUT_MAX_HARTS && LAYOUT_MAX_HARTS == PLIC_MAX_HARTS,
 	      "one number of harts");
+
+enum { FLUSH_MS = 1000 };
 
 struct vm {
 	struct guest_mem mem;
@@ -60,6 +63,9 @@ struct vm {
 	bool has_serial;
 	struct rtc_device rtc;
 	struct pvpanic pvpanic;
+	unsigned int n_sources; /**< of interrupts */
+	struct virtio_devices *virtio;
+	bool has_terminal; /**< the console is on it */
 	struct vcpu_exit_env exit_env;
 	_Atomic int end; /**< enum vm_end, written once */
 	int stopped_by;  /**< the signal; I/O thread */
@@ -163,13 +169,6 @@ static int create_vcpus(struct vm *vm, unsigned int n_vcpus, struct err *err)
 	return ret;
 }
 
-/* Just as many as are in use: for each that it is told of, a guest's driver makes a few exits. */
-static unsigned int n_irq_sources(const struct vm *vm)
-{
-	(void)vm;
-	return LAYOUT_IRQ_FIRST_FREE - 1;
-}
-
 static int create_kvm(struct vm *vm, const struct vm_config *config, enum vm_fault *fault,
 		      struct err *err)
 {
@@ -183,7 +182,7 @@ static int create_kvm(struct vm *vm, const struct vm_config *config, enum vm_fau
 		ret = create_vcpus(vm, config->vcpu_count, err);
 	if (ret == 0)
 		ret = irqchip_init(&vm->irqchip, &vm->kvm, &vm->bus, vm->vcpus, vm->n_vcpus,
-				   n_irq_sources(vm), config->irqchip, err);
+				   vm->n_sources, config->irqchip, err);
 	return ret;
 }
 
@@ -203,7 +202,30 @@ static int create_rtc(struct vm *vm, struct err *err)
 	return rtc_device_init(&vm->rtc, vm->base, &vm->bus, &irq, err);
 }
 
-static int create_devices(struct vm *vm, const struct vm_config *config, struct err *err)
+static int create_virtio(struct vm *vm, const struct vm_config *config, enum vm_fault *fault,
+			 struct err *err)
+{
+	const struct virtio_env env = {
+		.base = vm->base,
+		.mem = &vm->mem,
+		.bus = &vm->bus,
+		.irqchip = &vm->irqchip,
+		.kvm = &vm->kvm,
+		.leave = on_leave,
+		.ctx = vm,
+	};
+	bool is_users;
+	int ret = virtio_devices_new(&vm->virtio, config, &env, &is_users, err);
+
+	if (ret != 0 && is_users)
+		*fault = VM_FAULT_CONFIG;
+	if (ret == 0 && config->console == CONFIG_CONSOLE_VIRTIO)
+		vm->exit_env.console = virtio_devices_sbi_console(vm->virtio);
+	return ret;
+}
+
+static int create_devices(struct vm *vm, const struct vm_config *config, enum vm_fault *fault,
+			  struct err *err)
 {
 	int ret = 0;
 
@@ -215,6 +237,8 @@ static int create_devices(struct vm *vm, const struct vm_config *config, struct 
 	if (ret == 0)
 		ret = mmio_bus_add(&vm->bus, LAYOUT_PVPANIC_BASE, LAYOUT_DEVICE_SIZE,
 				   &pvpanic_mmio_ops, &vm->pvpanic, "pvpanic", err);
+	if (ret == 0)
+		ret = create_virtio(vm, config, fault, err);
 	return ret;
 }
 
@@ -236,7 +260,7 @@ static int describe(struct vm *vm, const struct vm_config *config, struct err *e
 		.mmu_type = "riscv,sv39",
 		.irqchip = vm->irqchip.kind,
 		.aia_n_ids = LAYOUT_IMSIC_N_IDS,
-		.n_sources = n_irq_sources(vm),
+		.n_sources = vm->n_sources,
 		.has_serial = vm->has_serial,
 		.serial_is_stdout = vm->has_serial,
 		.has_rtc = true,
@@ -245,6 +269,7 @@ static int describe(struct vm *vm, const struct vm_config *config, struct err *e
 	uint64_t timebase_hz = 0;
 	int ret = kvm_vcpu_get_isa(&vm->vcpus[0].kvm, &isa, err);
 
+	virtio_devices_describe(vm->virtio, &machine);
 	hide_unusable_extensions(&isa, vm->irqchip.kind);
 	if (ret == 0)
 		ret = kvm_vcpu_get_timebase(&vm->vcpus[0].kvm, &timebase_hz, err);
@@ -314,7 +339,7 @@ static int build(struct vm *vm, const struct vm_config *config, enum vm_fault *f
 	if (ret == 0)
 		ret = create_kvm(vm, config, fault, err);
 	if (ret == 0)
-		ret = create_devices(vm, config, err);
+		ret = create_devices(vm, config, fault, err);
 	if (ret == 0)
 		ret = describe(vm, config, err);
 	return ret;
@@ -330,6 +355,10 @@ int vm_new(struct vm **vmp, const struct vm_config *config, enum vm_fault *fault
 	if (vm == NULL)
 		return err_set(err, -ENOMEM, "no memory for a virtual machine");
 	vm->kvm = KVM_VM_NONE;
+	vm->has_terminal = config->console != CONFIG_CONSOLE_OFF;
+	/* Just as many as are in use: for each that it is told of, a guest's driver makes a few
+	 * exits. */
+	vm->n_sources = LAYOUT_IRQ_FIRST_FREE - 1 + virtio_devices_count(config);
 	vm->end_fd = -1;
 	vm->signal_fd = -1;
 	vm->exit_env = (struct vcpu_exit_env){ .bus = &vm->bus, .mem = &vm->mem };
@@ -416,7 +445,7 @@ static int run(struct vm *vm, struct err *err)
 	int ret = 0;
 
 	startup_pages_drop_later(vm->base);
-	if (vm->has_serial)
+	if (vm->has_terminal)
 		ret = terminal_raw(STDIN_FILENO, err);
 	if (ret == 0)
 		ret = start_vcpus(vm, err);
@@ -424,6 +453,7 @@ static int run(struct vm *vm, struct err *err)
 		ret = err_set(err, -EIO, "the event loop failed");
 	stop_vcpus(vm);
 	serial_console_flush(&vm->serial);
+	virtio_devices_flush_console(vm->virtio, FLUSH_MS);
 	terminal_restore();
 	return ret;
 }
@@ -449,6 +479,7 @@ void vm_free(struct vm *vm)
 		return;
 	fatal_signals_forget();
 	rtc_device_deinit(&vm->rtc);
+	virtio_devices_free(vm->virtio);
 	serial_console_deinit(&vm->serial);
 	irqchip_deinit(&vm->irqchip);
 	for (unsigned int i = 0; i < vm->n_vcpus; i++)

@@ -177,7 +177,7 @@ class Arguments(TestCase):
             ("--memory", "lots"): "--memory: 'lots' is not a size like 128M or 2G",
             ("--memory", "99999999999999999999G"): "is not a size",
             ("--irqchip", "gic"): "'gic' is not auto, plic or aia",
-            ("--console", "vga"): "'vga' is not serial or off",
+            ("--console", "vga"): "'vga' is not serial, virtio or off",
             ("--log-level", "loud"): "'loud' is not off, error, warn, info or debug",
             ("--kernel",): "--kernel needs a value",
             ("--copy-kernel=yes",): "--copy-kernel takes no value",

@@ -185,7 +185,7 @@ static void mistakes_are_named(void **state)
 		{ { "--memory", "lots" }, "'lots' is not a size" },
 		{ { "--memory", "99999999999G" }, "is not a size" },
 		{ { "--irqchip", "apic" }, "auto, plic or aia" },
-		{ { "--console", "vga" }, "serial or off" },
+		{ { "--console", "vga" }, "serial, virtio or off" },
 		{ { "--log-level", "loud" }, "debug" },
 	};
 	struct vm_config config;

@@ -175,7 +175,7 @@ static void names(void **state)
 	assert_non_null(strstr(err.text, "auto, plic or aia"));
 	assert_int_equal(config.irqchip, CONFIG_IRQCHIP_PLIC);
 	assert_int_equal(vm_config_set_console(&config, "", &err), -EINVAL);
-	assert_non_null(strstr(err.text, "serial or off"));
+	assert_non_null(strstr(err.text, "serial, virtio or off"));
 	assert_int_equal(vm_config_set_log_level(&config, "debug", NULL), 0);
 	assert_int_equal(config.log_level, LOG_DEBUG);
 	assert_int_equal(vm_config_set_log_level(&config, "loud", &err), -EINVAL);

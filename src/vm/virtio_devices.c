@@ -1,0 +1,356 @@
+#include "vm/virtio_devices.h"
+
+#include "backend/passt.h"
+#include "backend/tap.h"
+#include "bus/mmio_bus.h"
+#include "config/config.h"
+#include "kvm/kvm_vm.h"
+#include "util/assert.h"
+#include "virtio/balloon.h"
+#include "virtio/blk.h"
+#include "virtio/mmio.h"
+#include "virtio/net.h"
+#include "virtio/rng.h"
+#include "virtio/virtio_console.h"
+#include "virtio/vsock.h"
+#include "vm/irqchip.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct disk_device {
+	struct disk disk;
+	struct blk blk;
+};
+
+struct net_device {
+	struct netdev *netdev;
+	struct net net;
+};
+
+/* Each kind is large and few VMs have all: what is not there takes no memory. */
+struct virtio_devices {
+	const struct virtio_env *env; /* while they are made */
+	unsigned int n_slots;
+	struct fdt_virtio slots[LAYOUT_MAX_VIRTIO];
+	struct disk_device *disks[CONFIG_DISKS_MAX];
+	struct net_device *nets[CONFIG_NETS_MAX];
+	struct vsock *vsock;
+	struct rng *rng;
+	struct balloon *balloon;
+	struct virtio_console *console;
+	struct sbi_console sbi;
+};
+
+static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 4 <= LAYOUT_MAX_VIRTIO, "a slot for each");
+
+unsigned int virtio_devices_count(const struct vm_config *config)
+{
+	return config->n_disks + config->n_nets + (config->vsock.path != NULL) +
+	       config->rng.is_wanted + config->balloon.is_wanted +
+	       (config->console == CONFIG_CONSOLE_VIRTIO);
+}
+
+/* ---- slots ---- */
+
+static uint32_t next_source(const struct virtio_devices *devices)
+{
+	return LAYOUT_IRQ_FIRST_FREE + devices->n_slots;
+}
+
+static struct irq_line next_irq(const struct virtio_devices *devices)
+{
+	return irqchip_line(devices->env->irqchip, next_source(devices));
+}
+
+/* Have KVM turn the guest's notifications into kicks: the vCPU goes on meanwhile. */
+static int tie_kicks(const struct virtio_devices *devices, const struct virtio_dev *dev,
+		     uint64_t gpa, struct err *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < dev->class->n_queues && ret == 0; i++)
+		ret = kvm_vm_add_ioeventfd(devices->env->kvm, gpa + VIRTIO_MMIO_QUEUE_NOTIFY, i,
+					   dev->kick_fds[i], err);
+	return ret;
+}
+
+/* Put a device that is made into the next slot. */
+static int plug_in(struct virtio_devices *devices, struct virtio_dev *dev, struct err *err)
+{
+	uint64_t gpa = LAYOUT_VIRTIO_GPA(devices->n_slots);
+	int ret;
+
+	ASSERT(devices->n_slots < LAYOUT_MAX_VIRTIO);
+	ret = mmio_bus_add(devices->env->bus, gpa, LAYOUT_DEVICE_SIZE, &virtio_mmio_ops, dev,
+			   dev->class->name, err);
+	if (ret == 0)
+		ret = tie_kicks(devices, dev, gpa, err);
+	if (ret == 0)
+		ret = virtio_dev_start(dev, devices->env->base, err);
+	devices->slots[devices->n_slots] =
+		(struct fdt_virtio){ .gpa = gpa, .irq = next_source(devices) };
+	devices->n_slots++;
+	return ret;
+}
+
+static int no_memory(struct err *err)
+{
+	return err_set(err, -ENOMEM, "no memory for a device");
+}
+
+/* ---- kinds ---- */
+
+static int add_disk(struct virtio_devices *devices, unsigned int i,
+		    const struct config_disk *config, struct err *err)
+{
+	const struct blk_config blk_config = {
+		.id = config->id,
+		.cache = config->cache,
+		.limits = config->limits,
+	};
+	const struct irq_line irq = next_irq(devices);
+	struct disk_device *device = calloc(1, sizeof(*device));
+	int ret;
+
+	if (device == NULL)
+		return no_memory(err);
+	devices->disks[i] = device;
+	ret = disk_open(&device->disk, config->path, config->is_read_only, config->engine, err);
+	if (ret == 0)
+		ret = blk_init(&device->blk, &blk_config, &device->disk, devices->env->mem, &irq,
+			       devices->env->base, err);
+	if (ret != 0)
+		return err_prefix(err, "disk '%s'", config->id);
+	return plug_in(devices, &device->blk.dev, err);
+}
+
+static int open_net(struct netdev **netdev, const struct config_net *config, struct err *err)
+{
+	const struct passt_config passt = { 0 };
+
+	if (config->kind == CONFIG_NET_USER)
+		return passt_new(netdev, &passt, err);
+	return tap_new(netdev, config->tap, err);
+}
+
+static int add_net(struct virtio_devices *devices, unsigned int i, const struct config_net *config,
+		   struct err *err)
+{
+	struct net_config net_config = {
+		.id = config->id,
+		.has_mac = config->has_mac,
+		.mtu = config->mtu,
+		.rx = config->limits,
+		.tx = config->limits,
+	};
+	const struct irq_line irq = next_irq(devices);
+	struct net_device *device = calloc(1, sizeof(*device));
+	int ret;
+
+	if (device == NULL)
+		return no_memory(err);
+	devices->nets[i] = device;
+	memcpy(net_config.mac, config->mac, sizeof(net_config.mac));
+	ret = open_net(&device->netdev, config, err);
+	if (ret == 0)
+		ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
+			       devices->env->base, err);
+	if (ret != 0)
+		return err_prefix(err, "net '%s'", config->id);
+	return plug_in(devices, &device->net.dev, err);
+}
+
+static int add_vsock(struct virtio_devices *devices, const struct config_vsock *config,
+		     struct err *err)
+{
+	const struct vsock_config vsock_config = {
+		.id = "vsock",
+		.guest_cid = config->guest_cid,
+		.uds_path = config->path,
+	};
+	const struct irq_line irq = next_irq(devices);
+	int ret;
+
+	devices->vsock = calloc(1, sizeof(*devices->vsock));
+	if (devices->vsock == NULL)
+		return no_memory(err);
+	ret = vsock_init(devices->vsock, &vsock_config, devices->env->mem, &irq, devices->env->base,
+			 err);
+	return ret != 0 ? ret : plug_in(devices, &devices->vsock->dev, err);
+}
+
+static int add_rng(struct virtio_devices *devices, const struct config_rng *config, struct err *err)
+{
+	const struct irq_line irq = next_irq(devices);
+	int ret;
+
+	devices->rng = calloc(1, sizeof(*devices->rng));
+	if (devices->rng == NULL)
+		return no_memory(err);
+	ret = rng_init(devices->rng, "rng", &config->limits, devices->env->mem, &irq,
+		       devices->env->base, err);
+	return ret != 0 ? ret : plug_in(devices, &devices->rng->dev, err);
+}
+
+static int add_balloon(struct virtio_devices *devices, const struct config_balloon *config,
+		       struct err *err)
+{
+	const struct irq_line irq = next_irq(devices);
+	int ret;
+
+	devices->balloon = calloc(1, sizeof(*devices->balloon));
+	if (devices->balloon == NULL)
+		return no_memory(err);
+	ret = balloon_init(devices->balloon, "balloon", &config->options, devices->env->mem, &irq,
+			   devices->env->base, err);
+	return ret != 0 ? ret : plug_in(devices, &devices->balloon->dev, err);
+}
+
+static size_t sbi_output(void *ctx, const uint8_t *bytes, size_t len)
+{
+	struct virtio_devices *devices = ctx;
+
+	return console_output_whole(&devices->console->console, bytes, len);
+}
+
+/* What is typed goes to the virtio console. */
+static size_t sbi_input(void *ctx, uint8_t *bytes, size_t len)
+{
+	(void)ctx;
+	(void)bytes;
+	(void)len;
+	return 0;
+}
+
+static int add_console(struct virtio_devices *devices, struct err *err)
+{
+	const struct virtio_console_config config = {
+		.in_fd = STDIN_FILENO,
+		.out_fd = STDOUT_FILENO,
+		.leave = devices->env->leave,
+		.ctx = devices->env->ctx,
+	};
+	const struct irq_line irq = next_irq(devices);
+	int ret;
+
+	devices->console = calloc(1, sizeof(*devices->console));
+	if (devices->console == NULL)
+		return no_memory(err);
+	devices->sbi = (struct sbi_console){
+		.output = sbi_output,
+		.input = sbi_input,
+		.ctx = devices,
+	};
+	ret = virtio_console_init(devices->console, "console", &config, devices->env->mem, &irq,
+				  devices->env->base, err);
+	return ret != 0 ? ret : plug_in(devices, &devices->console->dev, err);
+}
+
+/* ---- all of them ---- */
+
+static int add_those_with_files(struct virtio_devices *devices, const struct vm_config *config,
+				struct err *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < config->n_disks && ret == 0; i++)
+		ret = add_disk(devices, i, &config->disks[i], err);
+	for (unsigned int i = 0; i < config->n_nets && ret == 0; i++)
+		ret = add_net(devices, i, &config->nets[i], err);
+	if (ret == 0 && config->vsock.path != NULL)
+		ret = add_vsock(devices, &config->vsock, err);
+	return ret;
+}
+
+static int add_others(struct virtio_devices *devices, const struct vm_config *config,
+		      struct err *err)
+{
+	int ret = 0;
+
+	if (config->rng.is_wanted)
+		ret = add_rng(devices, &config->rng, err);
+	if (ret == 0 && config->balloon.is_wanted)
+		ret = add_balloon(devices, &config->balloon, err);
+	if (ret == 0 && config->console == CONFIG_CONSOLE_VIRTIO)
+		ret = add_console(devices, err);
+	return ret;
+}
+
+int virtio_devices_new(struct virtio_devices **devicesp, const struct vm_config *config,
+		       const struct virtio_env *env, bool *is_users, struct err *err)
+{
+	struct virtio_devices *devices = calloc(1, sizeof(*devices));
+	int ret;
+
+	*is_users = false;
+	if (devices == NULL)
+		return no_memory(err);
+	*devicesp = devices;
+	devices->env = env;
+	ret = add_those_with_files(devices, config, err);
+	*is_users = ret != 0 && ret != -ENOMEM;
+	if (ret == 0)
+		ret = add_others(devices, config, err);
+	devices->env = NULL;
+	return ret;
+}
+
+void virtio_devices_describe(const struct virtio_devices *devices, struct fdt_machine *machine)
+{
+	memcpy(machine->virtio, devices->slots, sizeof(machine->virtio));
+	machine->n_virtio = devices->n_slots;
+}
+
+const struct sbi_console *virtio_devices_sbi_console(const struct virtio_devices *devices)
+{
+	return devices->console != NULL ? &devices->sbi : NULL;
+}
+
+void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int timeout_ms)
+{
+	if (devices->console != NULL)
+		virtio_console_flush(devices->console, timeout_ms);
+}
+
+static void free_disk(struct disk_device *device)
+{
+	if (device == NULL)
+		return;
+	blk_deinit(&device->blk);
+	disk_close(&device->disk);
+	free(device);
+}
+
+static void free_net(struct net_device *device)
+{
+	if (device == NULL)
+		return;
+	net_deinit(&device->net);
+	netdev_free(device->netdev);
+	free(device);
+}
+
+void virtio_devices_free(struct virtio_devices *devices)
+{
+	if (devices == NULL)
+		return;
+	for (unsigned int i = 0; i < CONFIG_DISKS_MAX; i++)
+		free_disk(devices->disks[i]);
+	for (unsigned int i = 0; i < CONFIG_NETS_MAX; i++)
+		free_net(devices->nets[i]);
+	if (devices->vsock != NULL)
+		vsock_deinit(devices->vsock);
+	if (devices->rng != NULL)
+		rng_deinit(devices->rng);
+	if (devices->balloon != NULL)
+		balloon_deinit(devices->balloon);
+	if (devices->console != NULL)
+		virtio_console_deinit(devices->console);
+	free(devices->vsock);
+	free(devices->rng);
+	free(devices->balloon);
+	free(devices->console);
+	free(devices);
+}
