@@ -32,7 +32,7 @@ PATIENCE = 40
 MIB = 1 << 20
 
 # A shell without prompt, echo and line editing: a line with the status follows each answer.
-TALK = "stty -echo; echo shell is up; while read -r line; do eval $line; echo status=$?; done"
+TALK = "stty -echo; echo shell is up; while set -f; read -r line; do eval 'set +f;' $line; echo status=$?; done"
 
 CTRL_A, CTRL_C, CTRL_D, CTRL_R = b"\x01", b"\x03", b"\x04", b"\x12"
 
@@ -195,7 +195,8 @@ class Televm:
     def ask(self, command, status=0):
         """Have the guest's shell (of talk_to_linux) run a command; returns what it printed. status: what
         it ends with, or None if any will do."""
-        self.send(f"{{ {command}; }} </dev/null\n")
+        end = "" if command.endswith("&") else ";"
+        self.send(f"{{ {command}{end} }} </dev/null\n")
         answer = self.expect(re.compile(r"(.*?)status=([0-9]+)\n", re.DOTALL))
         if status is not None and int(answer[2]) != status:
             raise AssertionError(f"{command!r} ended with status {answer[2]}, not {status}: {answer[1]}")
