@@ -27,7 +27,7 @@ HOST = os.environ.get("TELEVM_HOST", "aia")
 HAS_AIA = HOST not in ("plic", "nosstc")
 
 # Seconds that one step may take. The machine may be slow and shared, so this only ends what hangs.
-PATIENCE = 40
+PATIENCE = 240
 
 MIB = 1 << 20
 
