@@ -263,11 +263,14 @@ static void new_client(struct model *m, const uint8_t *step)
 static void host_writes(struct host *host, uint32_t len)
 {
 	uint8_t bytes[2000];
+	ssize_t n;
 
 	len = MIN(len, sizeof(bytes));
 	for (uint32_t i = 0; i < len; i++)
 		bytes[i] = (uint8_t)(host->next + i);
-	host->next += (uint8_t)MAX(send(host->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL), 0);
+	n = send(host->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0)
+		host->next += (uint8_t)n;
 }
 
 static void host_acts(struct model *m, const uint8_t *step)
