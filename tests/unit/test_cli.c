@@ -347,7 +347,7 @@ static void mistakes_in_keys_are_named(void **state)
 		{ { "--disk=a,ops=0" }, "--disk: ops: '0' is not a number" },
 		{ { "--disk=a,ops=1K" }, "--disk: ops: '1K' is not a number" },
 		{ { "--disk=a,ops=4294967296" }, "--disk: ops: '4294967296' is not a number" },
-		{ { "--net" }, "--net needs a value: --net KEY[,KEY...]" },
+		{ { "--net" }, "--net needs a value: --net KEY[,...]" },
 		{ { "--net=" }, "--net: one of the keys is empty" },
 		{ { "--net=tap0" }, "--net: unknown key 'tap0'; did you mean tap?" },
 		{ { "--net=tap" }, "--net: 'tap' needs a value: tap=NAME" },
