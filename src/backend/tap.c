@@ -120,7 +120,7 @@ static int probe_offloads(struct netdev *netdev, struct err *err)
 
 int tap_new_take_fd(struct netdev **netdev, int fd, struct err *err)
 {
-	cleanup_free struct netdev *tap = malloc(sizeof(*tap));
+	struct netdev *tap = malloc(sizeof(*tap));
 	int result;
 
 	if (tap == NULL)
@@ -132,7 +132,9 @@ int tap_new_take_fd(struct netdev **netdev, int fd, struct err *err)
 	if (result == 0)
 		result = probe_offloads(tap, err);
 	if (result == 0)
-		*netdev = take_ptr(tap);
+		*netdev = tap;
+	else
+		free(tap);
 	return result;
 }
 
