@@ -2,11 +2,13 @@
  * The network device, with a socket in place of a tap: one packet is one frame with its header. The
  * back end counts calls, so a device that polls in vain is seen, and fails where a test says so.
  */
+#include "backend/passt.h"
 #include "driver.h"
 #include "test.h"
 #include "util/bits.h"
 #include "virtio/net.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -1095,6 +1097,82 @@ static void reading_fails(void **state)
 	expect_gone(rig);
 }
 
+/* ---- a stream, which keeps parts of frames ---- */
+
+static struct netdev *put_on_stream(struct rig *rig)
+{
+	struct netdev *netdev = NULL;
+	struct err err;
+	int fds[2];
+
+	net_deinit(&rig->net);
+	rig->net = (struct net){ 0 };
+	close(rig->peer);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	rig->peer = fds[1];
+	assert_int_equal(passt_new_take_fd(&netdev, fds[0], &err), 0);
+	assert_int_equal(net_init(&rig->net, &plain, netdev, &rig->d.mem, &rig->d.irq.line,
+				  rig->d.base, &err),
+			 0);
+	driver_attach(&rig->d, &rig->net.dev);
+	return netdev;
+}
+
+/* More frames in one piece than there is budget for, or buffers: the descriptor shows none. */
+static void frames_that_are_not_seen(void **state)
+{
+	struct rig *rig = *state;
+	struct netdev *netdev = put_on_stream(rig);
+	const uint32_t length = htonl(60);
+	uint8_t stream[150 * (4 + 60)];
+
+	for (size_t i = 0; i < 150; i++) {
+		memcpy(stream + i * 64, &length, 4);
+		for (size_t j = 0; j < 60; j++)
+			stream[i * 64 + 4 + j] = (uint8_t)(i + j);
+	}
+	driver_boot(&rig->d, VIRTIO_NET_F_MRG_RXBUF);
+	give(rig, 120 + ENOUGH - 1, BUFFER);
+	driver_kick(&rig->d, RX);
+	assert_int_equal(write(rig->peer, stream, sizeof(stream)), sizeof(stream));
+	driver_settle(&rig->d);
+	for (unsigned int i = 0; i < 120; i++)
+		expect_frame(rig, 60, (uint8_t)i);
+	expect_none(rig);
+	give(rig, ENOUGH, BUFFER);
+	driver_kick(&rig->d, RX);
+	for (unsigned int i = 120; i < 150; i++)
+		expect_frame(rig, 60, (uint8_t)i);
+	net_deinit(&rig->net);
+	netdev_free(netdev);
+}
+
+/* The last frame of a burst goes out though the guest sends no other. */
+static void rest_of_a_frame(void **state)
+{
+	struct rig *rig = *state;
+	struct netdev *netdev = put_on_stream(rig);
+	size_t left = 0;
+
+	driver_boot(&rig->d, 0);
+	while (!netdev->has_backlog && !rig->net.tx.is_waiting) {
+		guest_sends(rig, (struct header){ 0 }, 60000, 0);
+		left += 4 + 60000;
+	}
+	assert_true(netdev->has_backlog);
+	while (left > 0) {
+		ssize_t n =
+			recv(rig->peer, rig->bytes, MIN(left, sizeof(rig->bytes)), MSG_DONTWAIT);
+
+		assert_true(n > 0);
+		left -= (size_t)n;
+		driver_settle(&rig->d);
+	}
+	assert_false(netdev->has_backlog);
+	net_deinit(&rig->net);
+	netdev_free(netdev);
+}
+
 /* ---- resets, breaks, limits, threads ---- */
 
 /* T14 */
@@ -1332,6 +1410,8 @@ int main(void)
 		TEST(frames_larger_than_the_mtu),
 		TEST(other_side_closes),
 		TEST(reading_fails),
+		TEST(frames_that_are_not_seen),
+		TEST(rest_of_a_frame),
 		TEST(resets),
 		TEST(queue_that_is_not_ready),
 		TEST(broken_chains),
