@@ -49,6 +49,7 @@ struct rig {
 	struct driver d;
 	struct net net;
 	struct netdev netdev;
+	struct event_base *never; /* nobody runs it */
 	int peer;
 	int send_error;    /* what send() gives instead of sending */
 	int receive_error; /* and receive(), once */
@@ -69,6 +70,8 @@ static int fake_send(struct netdev *netdev, struct iovec *iov, unsigned int n)
 
 	rig->n_sends++;
 	assert_int_equal(iov[0].iov_len, HEADER);
+	if (rig->send_error == -EAGAIN && rig->n_sends >= 5)
+		rig->send_error = 0; /* its descriptor is writable: not for ever */
 	if (rig->send_error != 0)
 		return rig->send_error;
 	return sendmsg(netdev->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
@@ -135,6 +138,8 @@ static void stop(struct rig *rig)
 {
 	net_deinit(&rig->net);
 	netdev_free(&rig->netdev);
+	if (rig->never != NULL)
+		event_base_free(rig->never);
 	if (rig->peer >= 0)
 		close(rig->peer);
 	driver_deinit(&rig->d);
@@ -170,10 +175,31 @@ static bool needs_reset(const struct rig *rig)
 /* Let the loop run, with its timers. */
 static void run_for(struct rig *rig, unsigned int ms)
 {
-	const struct timeval duration = { .tv_usec = ms * 1000 };
+	const struct timeval duration = { .tv_usec = (suseconds_t)ms * 1000 };
 
 	event_base_loopexit(rig->d.base, &duration);
 	event_base_dispatch(rig->d.base);
+}
+
+/* The device waits for buffers as long as this test says, however slow the machine is. */
+static void hold_patience(struct rig *rig)
+{
+	struct event *timer = rig->net.rx.patience;
+
+	rig->never = event_base_new();
+	rig->net.rx.patience = event_new(rig->never, -1, 0, event_get_callback(timer),
+					 event_get_callback_arg(timer));
+	event_free(timer);
+}
+
+static void end_patience(struct rig *rig)
+{
+	struct event *timer = rig->net.rx.patience;
+
+	assert_true(rig->net.rx.is_waiting);
+	event_del(timer);
+	event_get_callback(timer)(-1, EV_TIMEOUT, event_get_callback_arg(timer));
+	driver_settle(&rig->d);
 }
 
 static uint64_t buffer_gpa(const struct rig *rig, unsigned int i)
@@ -754,6 +780,7 @@ static void no_buffers(void **state)
 {
 	struct rig *rig = *state;
 
+	hold_patience(rig);
 	driver_boot(&rig->d, VIRTIO_NET_F_MRG_RXBUF | VIRTIO_F_EVENT_IDX);
 	host_sends_plain(rig, 60, 1);
 	host_sends_plain(rig, 60, 2);
@@ -773,6 +800,7 @@ static void small_ring(void **state)
 	struct rig *rig = *state;
 	unsigned int n_receives;
 
+	hold_patience(rig);
 	driver_boot(&rig->d, VIRTIO_NET_F_MRG_RXBUF | guest_features);
 	give(rig, 4, BUFFER);
 	driver_kick(&rig->d, RX);
@@ -783,7 +811,7 @@ static void small_ring(void **state)
 	driver_settle(&rig->d);
 	expect_none(rig);
 	assert_int_equal(rig->n_receives, 0);
-	run_for(rig, 40);
+	end_patience(rig);
 	expect_frame(rig, 60, 1);
 	expect_frame(rig, 3 * BUFFER - HEADER, 4);
 	assert_int_equal(rig->net.counters.rx_dropped, 2);
@@ -798,6 +826,32 @@ static void small_ring(void **state)
 	give(rig, 1, BUFFER);
 	driver_kick(&rig->d, RX);
 	expect_frame(rig, 60, 5);
+	/* A ring that was small is not so for ever: it is waited for again. */
+	give(rig, ENOUGH, BUFFER);
+	driver_kick(&rig->d, RX);
+	host_sends_plain(rig, 60, 6);
+	host_sends_plain(rig, 60, 7);
+	host_sends_plain(rig, 65550, 8);
+	driver_settle(&rig->d);
+	give(rig, 2, BUFFER);
+	driver_kick(&rig->d, RX);
+	expect_frame(rig, 60, 6);
+	expect_frame(rig, 60, 7);
+	expect_frame(rig, 65550, 8);
+}
+
+/* And without this test's help: the timer is there. */
+static void patience_ends(void **state)
+{
+	struct rig *rig = *state;
+
+	driver_boot(&rig->d, VIRTIO_NET_F_MRG_RXBUF);
+	give(rig, 4, BUFFER);
+	driver_kick(&rig->d, RX);
+	host_sends_plain(rig, 60, 1);
+	for (int i = 0; i < 100 && rig->net.counters.rx_frames == 0; i++)
+		run_for(rig, 20);
+	expect_frame(rig, 60, 1);
 }
 
 /* N04: a driver that is late with its buffers loses no large frame. */
@@ -805,6 +859,7 @@ static void late_refill(void **state)
 {
 	struct rig *rig = *state;
 
+	hold_patience(rig);
 	driver_boot(&rig->d, VIRTIO_NET_F_MRG_RXBUF | guest_features);
 	give(rig, ENOUGH, BUFFER);
 	driver_kick(&rig->d, RX);
@@ -877,6 +932,21 @@ static void useless_buffers(void **state)
 	}
 }
 
+/* As many as the ring has: still the driver is asked to kick for the next. */
+static void a_ring_of_useless_buffers(void **state)
+{
+	struct rig *rig = *state;
+	const struct driver_queue *q = &rig->d.queues[RX];
+	const struct driver_buf tiny = { rig->buffers, HEADER - 1, true };
+
+	driver_boot(&rig->d, VIRTIO_F_EVENT_IDX);
+	for (unsigned int i = 0; i < VIRTQ_SIZE_MAX; i++)
+		driver_add(&rig->d, RX, &tiny, 1);
+	driver_kick(&rig->d, RX);
+	assert_int_equal(q->used[1], VIRTQ_SIZE_MAX);
+	assert_int_equal(q->used[2 + 4 * VIRTQ_SIZE_MAX], VIRTQ_SIZE_MAX);
+}
+
 /* More buffers than the window holds, and one larger than it need be. */
 static void odd_buffers(void **state)
 {
@@ -910,6 +980,43 @@ static void odd_buffers(void **state)
 	driver_settle(&rig->d);
 	assert_true(driver_take_used(&rig->d, RX, &used));
 	assert_int_equal(used.len, 72);
+}
+
+/* 256 buffers in each of several tables: no more of them than the window has room for. */
+static void buffers_of_tables(void **state)
+{
+	struct rig *rig = *state;
+	struct driver_used used;
+	uint64_t data = driver_alloc(&rig->d, (uint64_t)8 * VIRTQ_CHAIN_MAX * 8, 8);
+
+	driver_boot(&rig->d, VIRTIO_NET_F_MRG_RXBUF | VIRTIO_F_INDIRECT_DESC);
+	for (uint16_t i = 0; i < 8; i++) {
+		uint64_t gpa = driver_alloc(&rig->d, 16 * (uint64_t)VIRTQ_CHAIN_MAX, 16);
+		struct driver_desc *table = driver_ptr(&rig->d, gpa);
+
+		for (uint16_t j = 0; j < VIRTQ_CHAIN_MAX; j++)
+			table[j] = (struct driver_desc){
+				.gpa = data + ((uint64_t)i * VIRTQ_CHAIN_MAX + j) * 8,
+				.len = 7,
+				.flags = DRIVER_WRITE | (j + 1 < VIRTQ_CHAIN_MAX ? DRIVER_NEXT : 0),
+				.next = (uint16_t)(j + 1),
+			};
+		rig->d.queues[RX].desc[i] = (struct driver_desc){ .gpa = gpa,
+								  .len = 16 * VIRTQ_CHAIN_MAX,
+								  .flags = DRIVER_INDIRECT };
+		driver_offer(&rig->d, RX, i);
+	}
+	driver_kick(&rig->d, RX);
+	assert_in_range(rig->net.rx.n_iov, VIRTQ_CHAIN_MAX, 2 * VIRTQ_CHAIN_MAX);
+	for (unsigned int i = 0; i < 8; i++) {
+		host_sends_plain(rig, 1514, 1);
+		for (int j = 0; j < 100 && rig->net.counters.rx_frames == i; j++)
+			run_for(rig, 10);
+		assert_true(driver_take_used(&rig->d, RX, &used));
+		assert_int_equal(used.len, 1526);
+		assert_int_equal(used.head, i);
+	}
+	assert_false(needs_reset(rig));
 }
 
 /* Chains may name 4 GiB between them, many times over. */
@@ -1126,6 +1233,7 @@ static void frames_that_are_not_seen(void **state)
 	const uint32_t length = htonl(60);
 	uint8_t stream[150 * (4 + 60)];
 
+	hold_patience(rig);
 	for (size_t i = 0; i < 150; i++) {
 		memcpy(stream + i * 64, &length, 4);
 		for (size_t j = 0; j < 60; j++)
@@ -1245,8 +1353,8 @@ static void broken_chains(void **state)
 
 static const struct net_config limited = {
 	.id = "n0",
-	.rx = { .ops = { .size = 2, .refill_ms = 40 } },
-	.tx = { .ops = { .size = 2, .refill_ms = 40 } },
+	.rx = { .ops = { .size = 2, .refill_ms = 400 } },
+	.tx = { .ops = { .size = 2, .refill_ms = 400 } },
 };
 
 static void limits(void **state)
@@ -1266,8 +1374,8 @@ static void limits(void **state)
 	n_sends = rig->n_sends;
 	assert_in_range(n_sends, 2, 5);
 	assert_in_range(rig->net.counters.rx_frames, 2, 5);
-	for (int i = 0; i < 20 && rig->net.counters.rx_frames + rig->n_sends < 12; i++)
-		run_for(rig, 20);
+	for (int i = 0; i < 100 && rig->net.counters.rx_frames + rig->n_sends < 12; i++)
+		run_for(rig, 50);
 	expect_sent(rig, 6);
 	for (uint8_t i = 0; i < 6; i++) {
 		expect_frame(rig, 60, i);
@@ -1279,6 +1387,21 @@ static void limits(void **state)
 	driver_settle(&rig->d);
 	driver_boot(&rig->d, VIRTIO_NET_F_MRG_RXBUF);
 	assert_int_equal(rig->net.rx.frame_bytes, 0);
+}
+
+/* What was paid for and not sent is paid back. */
+static void limits_and_a_full_back_end(void **state)
+{
+	struct rig *rig = *state;
+	struct net_config config = limited;
+
+	config.tx.ops.refill_ms = 100000;
+	restart(rig, &config);
+	driver_boot(&rig->d, 0);
+	rig->send_error = -EAGAIN;
+	guest_sends(rig, (struct header){ 0 }, 60, 0);
+	assert_int_equal(rig->n_sends, 5);
+	expect_sent(rig, 1);
 }
 
 static void limits_are_lifted(void **state)
@@ -1399,10 +1522,13 @@ int main(void)
 		TEST(header_in_pieces),
 		TEST(no_buffers),
 		TEST(small_ring),
+		TEST(patience_ends),
 		TEST(late_refill),
 		TEST(one_chain_a_frame),
 		TEST(useless_buffers),
+		TEST(a_ring_of_useless_buffers),
 		TEST(odd_buffers),
+		TEST(buffers_of_tables),
 		TEST(more_bytes_than_32_bits),
 		TEST(flood),
 		TEST(receiving_is_budgeted),
@@ -1416,6 +1542,7 @@ int main(void)
 		TEST(queue_that_is_not_ready),
 		TEST(broken_chains),
 		TEST(limits),
+		TEST(limits_and_a_full_back_end),
 		TEST(limits_are_lifted),
 		TEST(resets_while_working),
 		cmocka_unit_test(nothing_at_all),
