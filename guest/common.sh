@@ -39,15 +39,15 @@ place() {
 	say "$2: $(stat -c %s "$2") bytes"
 }
 
-# compile_init TO: our static /init.
-compile_init() {
-	local sysroot
+# compile NAME TO: our static program of guest/NAME.c.
+compile() {
+	local name=$1 to=$2 sysroot
 	sysroot=$("$TELEVM_ROOT/testbed/sysroot")
 	# -N: code and data together, so that the whole program is two pages.
 	clang-19 --target=riscv64-linux-gnu --sysroot="$sysroot" -std=gnu17 -Os -Wall -Wextra -Werror \
 		-ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables \
 		-static -nostdlib -fuse-ld=lld -Wl,-N,--build-id=none,--strip-all \
-		-o "$1" "$TELEVM_ROOT/guest/init.c"
+		-o "$to" "$TELEVM_ROOT/guest/$name.c"
 }
 
 fetch_busybox() {
@@ -57,7 +57,8 @@ fetch_busybox() {
 	rm -rf "$1.packages"
 }
 
-# user_space DIR: a small user space in the new folder DIR: busybox, its usual names, our /init.
+# user_space DIR: a small user space in the new folder DIR: busybox, its usual names, our /init and
+# /bin/vsock.
 user_space() {
 	local dir=$1 busybox name
 	busybox=$(cached guest-busybox "$(key_of "=$TELEVM_SUITE" "=$(declare -f fetch_busybox)")" \
@@ -70,7 +71,8 @@ user_space() {
 	done
 	printf 'root:x:0:0:root:/root:/bin/sh\n' >"$dir/etc/passwd"
 	printf 'root:x:0:\n' >"$dir/etc/group"
-	compile_init "$dir/init"
+	compile init "$dir/init"
+	compile vsock "$dir/bin/vsock"
 }
 
 # pack DIR FILE: the folder as a plain newc archive that belongs to root, the same bytes each time.

@@ -83,8 +83,9 @@ static uint64_t must_wait_ms(struct token_bucket *bucket, uint64_t amount, uint6
 	int64_t needed = tokens_needed(bucket, amount);
 	u128 wait_ns;
 
-	if (!has_limit(bucket) || bucket->tokens >= needed)
+	if (!has_limit(bucket))
 		return 0;
+	/* Each time: what a bucket that was full did not take must not be had later. */
 	refill(bucket, now);
 	if (bucket->tokens >= needed)
 		return 0;

@@ -27,7 +27,12 @@ HOST = os.environ.get("TELEVM_HOST", "aia")
 HAS_AIA = HOST not in ("plic", "nosstc")
 
 # Seconds that one step may take. The machine may be slow and shared, so this only ends what hangs.
-PATIENCE = 240
+PATIENCE = 40
+
+MIB = 1 << 20
+
+# A shell without prompt, echo and line editing: a line with the status follows each answer.
+TALK = "stty -echo; echo shell is up; while set -f; read -r line; do eval 'set +f;' $line; echo status=$?; done"
 
 CTRL_A, CTRL_C, CTRL_D, CTRL_R = b"\x01", b"\x03", b"\x04", b"\x12"
 
@@ -187,6 +192,16 @@ class Televm:
             elif time.monotonic() - begin > PATIENCE:
                 raise AssertionError(f"{len(data)} bytes of input were not taken in {PATIENCE} s")
 
+    def ask(self, command, status=0):
+        """Have the guest's shell (of talk_to_linux) run a command; returns what it printed. status: what
+        it ends with, or None if any will do."""
+        end = "" if command.endswith("&") else ";"
+        self.send(f"{{ {command}{end} }} </dev/null\n")
+        answer = self.expect(re.compile(r"(.*?)status=([0-9]+)\n", re.DOTALL))
+        if status is not None and int(answer[2]) != status:
+            raise AssertionError(f"{command!r} ended with status {answer[2]}, not {status}: {answer[1]}")
+        return answer[1]
+
     def close_input(self):
         os.close(self.in_fd)
         self.in_fd = None
@@ -284,6 +299,17 @@ class TestCase(unittest.TestCase):
         self.assertTrue(match, "the command did not end with status 0")
         return match[1]
 
+    def talk_to_linux(self, *arguments, append="loglevel=1", **how):
+        """Start Linux with a shell that `ask` of what is returned talks to."""
+        vm = self.run_linux(*arguments, ask=TALK, append=append, stdin="pipe", **how)
+        vm.expect("shell is up\n")
+        return vm
+
+    def power_off(self, vm, errors=SHUT_DOWN):
+        """End a Linux that was talked to; errors: as of `ends`."""
+        vm.send("poweroff\n")
+        self.ends(vm, 0, errors)
+
     def ends(self, vm, status, errors=None):
         """It ends with this status and, if given, exactly these lines on standard error."""
         got = vm.wait()
@@ -319,6 +345,23 @@ class TestCase(unittest.TestCase):
             if size is not None:
                 file.truncate(size)
         return path
+
+
+def host(*command, status=0):
+    """Run a command of the host and return what it printed."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if status is not None and done.returncode != status:
+        raise AssertionError(f"{' '.join(command)} ended with status {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def eventually(what, condition, seconds=60):
+    """Wait until the condition holds; what: the sentence for when it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {seconds} s: {what}")
+        time.sleep(0.1)
 
 
 def read(path):

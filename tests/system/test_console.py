@@ -251,3 +251,100 @@ class Keys(TestCase):
         time.sleep(0.3)
         vm.send("x")
         self.ends(vm, 0, "televm: VM ended: its user left\n")
+
+
+class Virtio(TestCase):
+    """--console virtio: the same, a line or more at a time."""
+
+    weight = 4
+    FLAGS = ("--console", "virtio")
+
+    def test_session(self):
+        for harts in (1, 4):
+            with self.subTest(harts=harts):
+                vm = self.run_linux(*self.FLAGS, "--cpus", str(harts), stdin="pty")
+                vm.expect("# ")
+                vm.send("tty; echo one two | tr a-z A-Z\r")
+                vm.expect("/dev/hvc0\n")
+                vm.expect("ONE TWO\n")
+                vm.expect("# ")
+                vm.send("echo begin$((0)); sleep 1000; echo status $?\r")
+                vm.expect("begin0\n")
+                time.sleep(1)  # until sleep runs: there is no sign of that
+                vm.send(CTRL_C)
+                vm.expect("^C")
+                vm.expect("# ")
+                vm.send(CTRL_A + b"c")
+                vm.expect("Ctrl-a Ctrl-a  send Ctrl-a\n")
+                vm.send("cat >/tmp/key\r")
+                time.sleep(1)  # until the line editor has gone
+                vm.send(CTRL_A + CTRL_A + b"\r" + CTRL_D)
+                vm.send("od -An -tx1 /tmp/key\r")
+                vm.expect("01 0a\n")
+                vm.send(CTRL_A + b"x")
+                self.ends(vm, 0, "televm: VM ended: its user left\n")
+                self.assert_terminal_restored(vm)
+
+    def test_size_of_the_terminal(self):
+        fd, terminal = pty.openpty()
+        self.addCleanup(os.close, fd)
+        self.addCleanup(os.close, terminal)
+        termios.tcsetwinsize(terminal, (37, 111))
+        vm = self.run_linux(*self.FLAGS, ask="stty size", stdin=terminal)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertIn("\n37 111\n", vm.output())
+
+    def test_a_mebibyte(self):
+        want = "".join(f"{n}\n" for n in range(1, 160001))
+        self.assertGreater(len(want), 1 << 20)
+        for harts in (1, 4):
+            with self.subTest(harts=harts):
+                vm = self.run_linux(*self.FLAGS, "--cpus", str(harts), ask="seq 160000")
+                self.ends(vm, 0, SHUT_DOWN)
+                self.assertIn(want, vm.output())
+
+    def test_much_to_a_slow_reader(self):
+        vm = self.run_linux(*self.FLAGS, ask="seq 30000", stdout="unread")
+        got = bytearray()
+        while data := os.read(vm.out_fd, 2000):
+            got += data
+            time.sleep(0.001)
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertIn("".join(f"{n}\r\n" for n in range(1, 30001)).encode(), bytes(got))
+
+    def test_nobody_reads(self):
+        vm = self.run_linux(*self.FLAGS, ask="seq 100000", stdout="unread")
+        self.assertEqual(vm.wait(), 0)
+        self.assertRegex(vm.errors(), "console: [0-9]+ bytes of output are lost")
+        self.assertTrue(vm.errors().endswith(SHUT_DOWN))
+
+    def test_64_kib_from_a_pipe(self):
+        data = random.Random(1).randbytes(65536)
+        vm = self.run_linux(*self.FLAGS, ask=f"stty raw -echo; echo go ahead; head -c {len(data)} | sha256sum", stdin="pipe")
+        vm.expect("go ahead\n")
+        vm.send(data)
+        vm.expect(re.compile(f"{checksum(data)}  -\\s"))
+        self.ends(vm, 0, SHUT_DOWN)
+
+    def test_earlycon(self):
+        """What comes before the driver comes before what the driver brings."""
+        vm = self.run_linux(*self.FLAGS, append="earlycon=sbi", ask="echo from user space")
+        self.ends(vm, 0, SHUT_DOWN)
+        places = [vm.output().index(text) for text in ("Linux version", "Machine model: TeleVM microVM\n", "from user space\n")]
+        self.assertEqual(places, sorted(places))
+
+    def test_panic(self):
+        vm = self.run_linux(*self.FLAGS, append="quiet televm.end=panic", ask="true")
+        self.ends(vm, 3, "televm: VM ended: the guest's kernel panicked\n")
+        self.assertIn("Kernel panic", vm.output())
+
+    def test_driver_comes_and_goes(self):
+        """The last word is on the serial line of nobody, so it is asked afterwards what happened."""
+        vm = self.talk_to_linux(*self.FLAGS, append="loglevel=1")
+        driver = "/sys/bus/virtio/drivers/virtio_console"
+        device = vm.ask(f"ls {driver} | grep ^virtio").strip()
+        # The shell's terminal hangs up with the device; who ignores that goes on, and opens it anew.
+        vm.send(f"(trap '' HUP; sleep 0.5; echo {device} >{driver}/unbind; echo {device} >{driver}/bind; sleep 0.5; "
+                "echo back again >/dev/hvc0; poweroff) </dev/null >/dev/null 2>&1 &\n")
+        self.ends(vm, 0, SHUT_DOWN)
+        self.assertIn("back again\n", vm.output())

@@ -2,8 +2,6 @@
 
 from televm import *
 
-MIB = 1 << 20
-
 
 class Files(TestCase):
     weight = 2

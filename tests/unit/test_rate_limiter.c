@@ -175,6 +175,21 @@ static void asking_often_is_free(void **state)
 	assert_in_range(n, 9999, 12000);
 }
 
+static void time_while_full_is_not_saved(void **state)
+{
+	struct rig *rig = *state;
+
+	limit_bytes(rig, 1000, 0, SLOW_MS);
+	pass_ms(rig, SLOW_MS);
+	assert_true(rate_limiter_take(&rig->limiter, 1000));
+	assert_false(rate_limiter_take(&rig->limiter, 1));
+	pass_ms(rig, SLOW_MS / 10);
+	assert_true(rate_limiter_take(&rig->limiter, 50));
+	pass_ms(rig, SLOW_MS);
+	assert_true(rate_limiter_take(&rig->limiter, 999));
+	assert_false(rate_limiter_take(&rig->limiter, 50));
+}
+
 static void more_than_the_bucket(void **state)
 {
 	struct rig *rig = *state;
@@ -361,6 +376,7 @@ int main(void)
 		TEST(refused_is_not_paid),
 		TEST(refills_evenly),
 		TEST(asking_often_is_free),
+		TEST(time_while_full_is_not_saved),
 		TEST(more_than_the_bucket),
 		TEST(both_limits),
 		TEST(given_back),
