@@ -82,7 +82,7 @@ class Data(DiskCase):
                 flags = "--disk", f"{disk},engine={engine}", "--cpus", str(harts)
                 vm = self.talk_to_linux(*flags)
                 vm.ask("mount -t ext4 /dev/vda /mnt")
-                vm.ask("for n in 1 2 3 4; do head -c 4000123 /dev/urandom >/mnt/$n & done; wait")
+                vm.ask("for n in 1 2 3 4; do head -c 1000123 /dev/urandom >/mnt/$n & done; wait")
                 want = vm.ask("cd /mnt; sha256sum 1 2 3 4; cd /; umount /mnt")
                 vm.send("reboot\n")
                 self.ends(vm, 0, REBOOTED)
@@ -97,17 +97,17 @@ class Data(DiskCase):
         """More requests than the queue holds, of all sizes, from four harts."""
         for engine in ENGINES:
             with self.subTest(engine=engine):
-                disk = self.file(size=32 * MIB)
-                source = self.random_disk(8 * MIB)
+                disk = self.file(size=8 * MIB)
+                source = self.random_disk(2 * MIB)
                 vm = self.talk_to_linux("--disk", f"{disk},engine={engine}", "--disk", f"{source},ro,engine={engine}",
                                         "--cpus", "4")
-                vm.ask("for n in 0 1 2 3; do for bs in 4096 65536; do dd if=/dev/vdb of=/dev/vda bs=$bs count=$((8388608 / bs)) "
-                       "seek=$((n * 8388608 / bs)) conv=notrunc oflag=direct 2>/dev/null & done; done; wait; sync")
+                vm.ask("for n in 0 1 2 3; do for bs in 4096 65536; do dd if=/dev/vdb of=/dev/vda bs=$bs count=$((2097152 / bs)) "
+                       "seek=$((n * 2097152 / bs)) conv=notrunc oflag=direct 2>/dev/null & done; done; wait; sync")
                 self.power_off(vm)
                 self.assertEqual(digest(read(disk)), digest(read(source) * 4))
 
     def test_block_device(self):
-        disk = self.random_disk(8 * MIB)
+        disk = self.random_disk(2 * MIB)
         loop = host("losetup", "--find", "--show", disk).strip()
         self.addCleanup(host, "losetup", "--detach", loop)
         for engine in ENGINES:
@@ -122,7 +122,7 @@ class Data(DiskCase):
         vm = self.talk_to_disk(loop)
         vm.ask("busybox blkdiscard /dev/vda")
         self.power_off(vm)
-        self.assertLess(blocks(disk), MIB)
+        self.assertLess(blocks(disk), MIB // 2)
 
     def test_read_only(self):
         content = os.urandom(2 * MIB)
@@ -226,9 +226,9 @@ class Driver(DiskCase):
         driver = "/sys/bus/virtio/drivers/virtio_blk"
         for engine, harts in KINDS:
             with self.subTest(engine=engine, harts=harts):
-                content = os.urandom(4 * MIB)
+                content = os.urandom(MIB)
                 vm = self.talk_to_disk(self.file(content), f"engine={engine}", harts=harts)
-                for n in range(5):
+                for n in range(4):
                     # Something is being read when it goes.
                     vm.ask(f"(while dd if=/dev/vda of=/dev/null bs=64k iflag=direct 2>/dev/null; do :; done) & sleep 0.{n}; "
                            f"echo virtio0 >{driver}/unbind && ! test -e /dev/vda && wait && "
@@ -245,11 +245,11 @@ class Durable(DiskCase):
             with self.subTest(engine=engine, harts=harts):
                 disk = self.file(size=8 * MIB)
                 vm = self.talk_to_disk(disk, f"engine={engine}", harts=harts)
-                want = vm.ask("head -c 4194304 /dev/urandom >/tmp/data; dd if=/tmp/data of=/dev/vda bs=64k conv=fsync 2>/dev/null; "
+                want = vm.ask("head -c 1048576 /dev/urandom >/tmp/data; dd if=/tmp/data of=/dev/vda bs=64k conv=fsync 2>/dev/null; "
                               "sha256sum </tmp/data").split()[0]
                 vm.signal(signal.SIGKILL)
                 self.assertEqual(vm.wait(), -signal.SIGKILL)
-                self.assertEqual(digest(read(disk)[:4 * MIB]), want)
+                self.assertEqual(digest(read(disk)[:MIB]), want)
 
     def test_ext4_after_a_kill(self):
         """What was synced is there when the journal has been replayed."""
@@ -304,10 +304,10 @@ class Discard(DiskCase):
     def test_trim_of_ext4(self):
         disk = self.ext4_disk(64 * MIB)
         vm = self.talk_to_disk(disk)
-        vm.ask("mount -t ext4 /dev/vda /mnt; head -c 33554432 /dev/urandom >/mnt/file; sync")
+        vm.ask("mount -t ext4 /dev/vda /mnt; head -c 16777216 /dev/urandom >/mnt/file; sync")
         full = blocks(disk)
         vm.ask("rm /mnt/file; sync; busybox fstrim /mnt")
-        self.assertGreater(full - blocks(disk), 30 * MIB)
+        self.assertGreater(full - blocks(disk), 15 * MIB)
         vm.ask("umount /mnt")
         self.power_off(vm)
         host("e2fsck", "-fn", disk)
@@ -326,7 +326,8 @@ class Failing(DiskCase):
                 vm = self.talk_to_disk(disk, f"engine={engine}")
                 os.truncate(disk, 4 * MIB)
                 self.assertIn("Input/output error", vm.ask(f"{self.READ} skip=1500", status=1))
-                self.assertEqual(vm.ask("head -c 4194304 /dev/vda | sha256sum").split()[0], digest(read(disk)))
+                # Not to the end: Linux reads ahead.
+                self.assertEqual(vm.ask("head -c 3145728 /dev/vda | sha256sum").split()[0], digest(read(disk)[:3 * MIB]))
                 os.truncate(disk, 8 * MIB)
                 vm.ask(f"{self.READ} skip=1500")
                 self.power_off(vm, None)
@@ -355,7 +356,7 @@ class Failing(DiskCase):
                 vm.ask("head -c 8388608 /dev/urandom >/tmp/data")
                 self.assertIn("Input/output error", vm.ask(write, status=1))
                 host("mount", "-o", "remount,size=32m", folder)
-                want = vm.ask(f"{write} >/dev/null; sha256sum </tmp/data").split()[0]
+                want = vm.ask(f"({write}) >/dev/null; sha256sum </tmp/data").split()[0]
                 self.power_off(vm, None)
                 self.assertEqual(digest(read(disk)[:8 * MIB]), want)
                 self.assertRegex(vm.errors(), f"'{disk}': write of [0-9]+ bytes at [0-9]+: No space left on device\n")

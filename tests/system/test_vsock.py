@@ -176,14 +176,20 @@ class Vsock(VsockCase):
         self.assertLessEqual(len(vm.errors().splitlines()), 2, vm.errors())
 
     def test_before_there_is_a_driver(self):
-        """A client that is early is refused, and does no harm."""
+        """A client that is early waits for the driver, or for the end of the machine."""
         self.path = f"{self.folder()}/v"
         vm = self.run_tiny("echo", "--vsock", f"cid=3,path={self.path}")
         vm.expect("ready\n")
-        with self.assertRaises((ConnectionRefusedError, ConnectionResetError)):
-            self.connect()
-        vm.signal(signal.SIGTERM)
-        self.ends(vm, 143)
+        with socket.socket(socket.AF_UNIX) as early:
+            early.connect(self.path)
+            early.sendall(b"CONNECT 52\n")
+            early.settimeout(3)
+            with self.assertRaises(TimeoutError):
+                early.recv(1)
+            vm.signal(signal.SIGTERM)
+            self.ends(vm, 143)
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(early.recv(1), b"")
         self.assertFalse(os.path.exists(self.path))
 
     def test_clients_that_say_nothing(self):
