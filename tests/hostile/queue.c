@@ -351,7 +351,7 @@ static verdict rewritten_beside(struct dev *d)
 		return not_applicable;
 	dev_boot(d);
 	/* What becomes a disk's header by chance is about no sector. */
-	fill(dev_ptr(d, d->good_gpa), 0xff, PAGE);
+	fill(dev_ptr(d, d->good_gpa), d->kind == CONSOLE ? '\n' : 0xff, PAGE);
 	m->port = port;
 	m->random = 99;
 	m->devs[0] = *d;

@@ -5,12 +5,14 @@
  * parts of the monitor; these tests have them:
  *
  *	Q11  with a hook at each load   unit/test_virtio.c, fuzz/fuzz_blk.c
+ *	Q16  with hot-removed memory    there is none
  *	B09  faults of the host's file  unit/test_blk.c
  *	B10  rate limiter               unit/test_blk.c, unit/test_rate_limiter.c
+ *	B11  with reads not yet done    unit/test_blk.c: here the page cache has them
  *	N03  flood from the host        unit/test_net.c
  *	N04  mergeable buffers          unit/test_net.c
  *	N06  faults of the back end     unit/test_net.c, unit/test_tap.c
- *	V03  storms, live listeners     unit/test_vsock.c
+ *	V03  with live listeners        unit/test_vsock.c
  *	V04  nonsense of credit         unit/test_vsock.c
  *	V05  hosts that do not read     unit/test_vsock.c
  *	V06  names of sockets           unit/test_vsock.c

@@ -203,22 +203,21 @@ static verdict ports_types_and_operations(struct dev *d)
 	return is_ignored(d, &header);
 }
 
-/* One of many requests, each from a port of its own. */
-static void request(struct dev *d, unsigned int i)
+/* One of many packets, each from a port of its own. */
+static void send_one_of(struct dev *d, uint16_t op, unsigned int i)
 {
 	enum { EACH = 64 };
 	const struct buf buf = { scratch(d) + AT_MANY + i * EACH, sizeof(struct header), false };
 	struct header *header = dev_ptr(d, buf.gpa);
 
-	*header = packet(REQUEST);
+	*header = packet(op);
 	header->src_port = 5000 + i;
 	dev_add(d, d->queue, &buf, 1);
 }
 
 /* More than are kept. The rest wait in the guest's own queue until it takes the answers. */
-static verdict storm_of_requests(struct dev *d)
+static verdict storm(struct dev *d, uint16_t op, unsigned int n)
 {
-	enum { N = 700 };
 	unsigned int n_sent = 0;
 	unsigned int n_given = 0;
 	unsigned int n_answers = 0;
@@ -227,9 +226,9 @@ static verdict storm_of_requests(struct dev *d)
 
 	dev_boot(d);
 	n_room = d->rings[d->queue].size;
-	for (unsigned int i = 0; i < d->m->port->patience && n_answers < N; i++) {
-		for (; n_sent < N && n_room > 0; n_room--)
-			request(d, n_sent++);
+	for (unsigned int i = 0; i < d->m->port->patience && n_answers < n; i++) {
+		for (; n_sent < n && n_room > 0; n_room--)
+			send_one_of(d, op, n_sent++);
 		dev_kick(d, d->queue);
 		while (dev_take_used(d, d->queue, &used))
 			n_room++;
@@ -243,8 +242,20 @@ static verdict storm_of_requests(struct dev *d)
 			n_answers++;
 		REQUIRE(dev_status(d) == READY);
 	}
-	REQUIRE(n_answers == N);
+	REQUIRE(n_answers == n);
 	return NULL;
+}
+
+/* To nobody, more than there may be connections. */
+static verdict storm_of_requests(struct dev *d)
+{
+	return storm(d, REQUEST, 1100);
+}
+
+/* Of no connection. */
+static verdict storm_of_data(struct dev *d)
+{
+	return storm(d, RW, 600);
 }
 
 static verdict buffers_too_small(struct dev *d)
@@ -295,6 +306,7 @@ const struct hostile_case vsock_cases[] = {
 	{ "V02", VSOCK, ports_types_and_operations, "ports, types and operations of nobody" },
 	{ "V02", VSOCK, address_is_constant, "writes to the CID" },
 	{ "V03", VSOCK, storm_of_requests, "more requests than answers are taken" },
+	{ "V03", VSOCK, storm_of_data, "more data than answers are taken" },
 	{ "V08", VSOCK, no_event_queue, "no event queue" },
 	{ NULL, EVERY, NULL, NULL },
 };
