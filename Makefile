@@ -24,7 +24,10 @@ televm: setup ## build the program for riscv64: build/riscv64/televm
 kernel: setup ## build the small guest kernel from Debian's sources
 	@guest/build-kernel
 
-guests: kernel ## build every guest: both kernels and their initramfs
+rootfs: setup ## build the root file system: a small Debian with a login
+	@guest/build-rootfs
+
+guests: kernel rootfs ## build every guest: both kernels, their initramfs, the root file system
 	@guest/build-initramfs
 	@guest/build-debian
 

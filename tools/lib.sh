@@ -52,9 +52,10 @@ mirror() {
 	printf '%s\n' "${uri%/}"
 }
 
-# debian_tar ARCH PACKAGES FILE: a tar of Debian 13's PACKAGES (separated by commas) for ARCH and of
-# all they need, unpacked and not configured: no maintainer script runs, so no emulation is needed.
-# A tar is what each of mmdebstrap's modes can write, so this works for root and for users alike.
+# debian_tar ARCH PACKAGES FILE [OPTION...]: a tar of Debian 13's PACKAGES (separated by commas) for
+# ARCH and of all they need, unpacked and not configured: no maintainer script runs, so no emulation
+# is needed. A tar is what each of mmdebstrap's modes can write, so this works for root and for users
+# alike. OPTIONs are mmdebstrap's.
 #
 # For some days after a point release a mirror may serve an index that its trixie does not vouch
 # for, while its stable, the same release by another name, still stands on the old one. So that name
@@ -88,10 +89,11 @@ tell_progress() {
 
 unwatched_debian_tar() {
 	local arch=$1 packages=$2 file=$3 suite mode=root
+	shift 3
 	[ "$(id -u)" = 0 ] || mode=chrootless
 	for suite in "$TELEVM_SUITE" stable; do
 		if without_inherited mmdebstrap --mode="$mode" --variant=extract --architectures="$arch" \
-			--include="$packages" --format=tar \
+			--include="$packages" --format=tar "$@" \
 			--customize-hook="grep -qx 'Codename: $TELEVM_SUITE' \"\$1\"/var/lib/apt/lists/*Release" \
 			"$suite" "$file" "$(debian_source "$suite")" 2>"$file.log"; then
 			rm -f "$file.log"

@@ -118,21 +118,30 @@ static int probe_offloads(struct netdev *netdev, struct err *err)
 	return result == 0 ? 0 : err_set(err, result, "set the offloads of a tap device");
 }
 
+static int set_up(struct netdev *tap, struct err *err)
+{
+	int result = check_flags(tap->fd, err);
+
+	if (result == 0)
+		result = set_up_header(tap->fd, err);
+	if (result == 0)
+		result = probe_offloads(tap, err);
+	return result;
+}
+
 int tap_new_take_fd(struct netdev **netdev, int fd, struct err *err)
 {
-	cleanup_free struct netdev *tap = malloc(sizeof(*tap));
+	struct netdev *tap = malloc(sizeof(*tap));
 	int result;
 
 	if (tap == NULL)
 		return err_set(err, -ENOMEM, "no memory for a tap device");
 	*tap = (struct netdev){ .ops = &tap_ops, .kind = "tap", .fd = fd };
-	result = check_flags(fd, err);
+	result = set_up(tap, err);
 	if (result == 0)
-		result = set_up_header(fd, err);
-	if (result == 0)
-		result = probe_offloads(tap, err);
-	if (result == 0)
-		*netdev = take_ptr(tap);
+		*netdev = tap;
+	else
+		free(tap);
 	return result;
 }
 

@@ -114,39 +114,44 @@ int set_disk_flag(void *target, const char *value, struct err *err)
 {
 	struct vm_config *config = target;
 	cleanup_free char *path = strdup(value);
+	char *keys = path;
 	struct config_disk *disk;
-	char *keys;
 	int ret;
 
 	if (path == NULL)
 		return err_sys(err, "--disk");
+	if (options_cut_item(&keys)[0] == '\0')
+		return err_set(err, -EINVAL, "--disk: no file is given, it stands before the keys");
 	if (config->n_disks == CONFIG_DISKS_MAX)
 		return err_set(err, -EINVAL, "--disk: more than %d disks", CONFIG_DISKS_MAX);
 	disk = &config->disks[config->n_disks++];
 	*disk = (struct config_disk){ .cache = BLK_CACHE_WRITEBACK };
-	keys = strchr(path, ',');
-	if (keys != NULL)
-		*keys++ = '\0';
 	ret = vm_config_set_string(&disk->path, path, err);
 	return ret != 0 || keys == NULL ? ret : parse_keys("--disk", disk_keys, keys, disk, err);
 }
 
 /* ---- networks ---- */
 
+static int set_kind(struct config_net *net, enum config_net_kind kind, struct err *err)
+{
+	if (net->kind != CONFIG_NET_NONE)
+		return err_set(err, -EINVAL, "'tap' and 'user' exclude each other");
+	net->kind = kind;
+	return 0;
+}
+
 static int net_tap(void *target, const char *value, struct err *err)
 {
 	struct config_net *net = target;
+	int ret = set_kind(net, CONFIG_NET_TAP, err);
 
-	net->kind = CONFIG_NET_TAP;
-	return vm_config_set_string(&net->tap, value, err);
+	return ret != 0 ? ret : vm_config_set_string(&net->tap, value, err);
 }
 
 static int net_user(void *target, const char *value, struct err *err)
 {
 	(void)value;
-	(void)err;
-	((struct config_net *)target)->kind = CONFIG_NET_USER;
-	return 0;
+	return set_kind(target, CONFIG_NET_USER, err);
 }
 
 static int net_id(void *target, const char *value, struct err *err)
@@ -156,14 +161,19 @@ static int net_id(void *target, const char *value, struct err *err)
 
 static int net_mac(void *target, const char *value, struct err *err)
 {
-	return config_set_mac(target, value, err);
+	int ret = config_set_mac(target, value, err);
+
+	if (ret < 0)
+		err_prefix(err, "mac");
+	return ret;
 }
 
 static int net_mtu(void *target, const char *value, struct err *err)
 {
 	uint64_t mtu;
 
-	if (parse_uint(value, UINT16_MAX, &mtu) != 0)
+	/* 0 would mean that none is told. */
+	if (parse_uint(value, UINT16_MAX, &mtu) != 0 || mtu == 0)
 		return err_set(err, -EINVAL, "mtu: '%.64s' is not a number of bytes", value);
 	((struct config_net *)target)->mtu = (uint16_t)mtu;
 	return 0;
@@ -193,12 +203,13 @@ static const struct option_row net_keys[] = {
 int set_net_flag(void *target, const char *value, struct err *err)
 {
 	struct vm_config *config = target;
-	cleanup_free char *keys = strdup(value);
+	cleanup_free char *keys = NULL;
 
-	if (keys == NULL)
-		return err_sys(err, "--net");
 	if (config->n_nets == CONFIG_NETS_MAX)
 		return err_set(err, -EINVAL, "--net: more than %d networks", CONFIG_NETS_MAX);
+	keys = strdup(value);
+	if (keys == NULL)
+		return err_sys(err, "--net");
 	return parse_keys("--net", net_keys, keys, &config->nets[config->n_nets++], err);
 }
 
@@ -228,10 +239,15 @@ int set_vsock_flag(void *target, const char *value, struct err *err)
 {
 	struct vm_config *config = target;
 	cleanup_free char *keys = strdup(value);
+	int ret;
 
 	if (keys == NULL)
 		return err_sys(err, "--vsock");
-	return parse_keys("--vsock", vsock_keys, keys, &config->vsock, err);
+	ret = parse_keys("--vsock", vsock_keys, keys, &config->vsock, err);
+	/* Without a path there would be no device, and nobody told. */
+	if (ret == 0 && config->vsock.path == NULL)
+		return err_set(err, -EINVAL, "--vsock: 'path' is missing: cid=N,path=FILE");
+	return ret;
 }
 
 /* ---- balloon ---- */
@@ -241,7 +257,8 @@ static int balloon_size(void *target, const char *value, struct err *err)
 	uint64_t bytes;
 
 	if (parse_size(value, MIB, &bytes) != 0 || !is_aligned(bytes, MIB))
-		return err_set(err, -EINVAL, "size: '%.64s' is not a size like 64M", value);
+		return err_set(err, -EINVAL, "size: '%.64s' is not a size in whole MiB like 64M",
+			       value);
 	((struct balloon_config *)target)->target_mib = bytes / MIB;
 	return 0;
 }
@@ -293,11 +310,18 @@ int set_balloon_flag(void *target, const char *value, struct err *err)
 
 /* ---- rng ---- */
 
+/* What the keys of --rng say, which may contradict each other. */
+struct rng_words {
+	struct config_rng *rng;
+	bool is_on;
+	bool is_off;
+};
+
 static int rng_on(void *target, const char *value, struct err *err)
 {
 	(void)value;
 	(void)err;
-	((struct config_rng *)target)->is_wanted = true;
+	((struct rng_words *)target)->is_on = true;
 	return 0;
 }
 
@@ -305,13 +329,13 @@ static int rng_off(void *target, const char *value, struct err *err)
 {
 	(void)value;
 	(void)err;
-	((struct config_rng *)target)->is_wanted = false;
+	((struct rng_words *)target)->is_off = true;
 	return 0;
 }
 
 static int rng_bandwidth(void *target, const char *value, struct err *err)
 {
-	return set_bandwidth(&((struct config_rng *)target)->limits, value, err);
+	return set_bandwidth(&((struct rng_words *)target)->rng->limits, value, err);
 }
 
 static const struct option_row rng_keys[] = {
@@ -325,8 +349,16 @@ int set_rng_flag(void *target, const char *value, struct err *err)
 {
 	struct vm_config *config = target;
 	cleanup_free char *keys = strdup(value);
+	struct rng_words words = { .rng = &config->rng };
+	int ret;
 
 	if (keys == NULL)
 		return err_sys(err, "--rng");
-	return parse_keys("--rng", rng_keys, keys, &config->rng, err);
+	ret = parse_keys("--rng", rng_keys, keys, &words, err);
+	if (ret != 0)
+		return ret;
+	if (words.is_off && (words.is_on || config->rng.limits.bandwidth.size != 0))
+		return err_set(err, -EINVAL, "--rng: 'off' goes with no other key");
+	config->rng.is_wanted = !words.is_off;
+	return 0;
 }

@@ -27,24 +27,31 @@ static const struct option_row *find_row(const struct option_row *rows, const ch
 	return NULL;
 }
 
-static int refuse_unknown(const struct option_row *rows, const char *arg, struct err *err)
+/* \param what "flag" or "key" \param also one more name that is right, or NULL */
+static int refuse_unknown(const struct option_row *rows, const char *what, const char *arg,
+			  const char *also, struct err *err)
 {
 	const char *words[OPTIONS_MAX + 2];
 	unsigned int n_words = 0;
 	const char *nearest;
 	char name[64];
 
-	if (arg[0] != '-')
-		return err_set(err, -EINVAL, "unexpected argument '%.128s'", arg);
 	for (; rows->name != NULL; rows++)
 		words[n_words++] = rows->name;
-	words[n_words++] = "--help";
+	words[n_words++] = also;
 	words[n_words] = NULL;
 	snprintf(name, sizeof(name), "%.*s", (int)MIN(name_len(arg), sizeof(name)), arg);
 	nearest = nearest_word(name, words);
 	if (nearest == NULL)
-		return err_set(err, -EINVAL, "unknown flag '%s'", name);
-	return err_set(err, -EINVAL, "unknown flag '%s'; did you mean %s?", name, nearest);
+		return err_set(err, -EINVAL, "unknown %s '%s'", what, name);
+	return err_set(err, -EINVAL, "unknown %s '%s'; did you mean %s?", what, name, nearest);
+}
+
+static int refuse_flag(const struct option_row *rows, const char *arg, struct err *err)
+{
+	if (arg[0] != '-')
+		return err_set(err, -EINVAL, "unexpected argument '%.128s'", arg);
+	return refuse_unknown(rows, "flag", arg, "--help", err);
 }
 
 /* Find the value of the flag at argv[*at], which may be in the argument that follows. */
@@ -84,7 +91,7 @@ int options_parse(const struct option_row *rows, int argc, char **argv, void *ta
 		if (is_help(argv[i]))
 			return 1;
 		if (row == NULL)
-			return refuse_unknown(rows, argv[i], err);
+			return refuse_flag(rows, argv[i], err);
 		ASSERT(row - rows < OPTIONS_MAX);
 		if ((seen & BIT(row - rows)) != 0 && !row->may_repeat)
 			return err_set(err, -EINVAL, "%s is given twice", row->name);
@@ -98,25 +105,20 @@ int options_parse(const struct option_row *rows, int argc, char **argv, void *ta
 	return 0;
 }
 
-static int parse_key(const struct option_row *rows, const char *key, void *target, struct err *err)
+static int parse_key(const struct option_row *rows, const char *key, void *target, uint64_t *seen,
+		     struct err *err)
 {
 	const struct option_row *row = find_row(rows, key);
 	const char *equals = strchr(key, '=');
 
-	if (row == NULL) {
-		const char *words[OPTIONS_MAX + 1];
-		unsigned int n_words = 0;
-		const char *nearest;
-
-		for (; rows->name != NULL; rows++)
-			words[n_words++] = rows->name;
-		words[n_words] = NULL;
-		nearest = nearest_word(key, words);
-		return nearest == NULL
-			       ? err_set(err, -EINVAL, "unknown key '%.64s'", key)
-			       : err_set(err, -EINVAL, "unknown key '%.64s'; did you mean %s?", key,
-					 nearest);
-	}
+	if (key[0] == '\0')
+		return err_set(err, -EINVAL, "one of the keys is empty");
+	if (row == NULL)
+		return refuse_unknown(rows, "key", key, NULL, err);
+	ASSERT(row - rows < OPTIONS_MAX);
+	if ((*seen & BIT(row - rows)) != 0 && !row->may_repeat)
+		return err_set(err, -EINVAL, "'%s' is given twice", row->name);
+	*seen |= BIT(row - rows);
 	if (row->value_name == NULL && equals != NULL)
 		return err_set(err, -EINVAL, "'%s' takes no value", row->name);
 	if (row->value_name != NULL && equals == NULL)
@@ -127,13 +129,36 @@ static int parse_key(const struct option_row *rows, const char *key, void *targe
 
 int options_parse_keys(const struct option_row *rows, char *keys, void *target, struct err *err)
 {
-	char *rest = keys;
-	const char *key;
+	uint64_t seen = 0;
 	int ret = 0;
 
-	while (ret == 0 && (key = strsep(&rest, ",")) != NULL)
-		ret = parse_key(rows, key, target, err);
+	while (ret == 0 && keys != NULL) {
+		const char *key = options_cut_item(&keys);
+
+		ret = parse_key(rows, key, target, &seen, err);
+	}
 	return ret;
+}
+
+char *options_cut_item(char **rest)
+{
+	char *item = *rest;
+	char *to = item;
+
+	for (char *from = item;; from++) {
+		if (from[0] == ',' && from[1] == ',') {
+			from++;
+		} else if (from[0] == ',') {
+			*rest = from + 1;
+			break;
+		} else if (from[0] == '\0') {
+			*rest = NULL;
+			break;
+		}
+		*to++ = *from;
+	}
+	*to = '\0';
+	return item;
 }
 
 /* A line with "--flag VALUE" on the left and a line of help on the right. */

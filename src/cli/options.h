@@ -3,7 +3,8 @@
  * suggestions for a mistyped one. Pure functions but for what the rows' setters do.
  *
  * A flag is written `--flag value` or `--flag=value`, at most once if its row says no other. The
- * value of some is a list of keys, `key,key=value`, from a table of the same kind.
+ * value of some is a list of keys, `key,key=value`, from a table of the same kind; a comma within a
+ * value is written twice.
  */
 #pragma once
 
@@ -34,7 +35,7 @@ __attribute__((warn_unused_result)) int options_parse(const struct option_row *r
 						      char **argv, void *target, struct err *err);
 
 /**
- * Parse "key,key=value,...".
+ * Parse "key,key=value,...": each key at most once if its row says no other.
  * \param rows their names have no dashes
  * \param keys changed
  * \return 0; -EINVAL with a sentence; what a setter returned
@@ -42,6 +43,13 @@ __attribute__((warn_unused_result)) int options_parse(const struct option_row *r
 __attribute__((warn_unused_result)) int options_parse_keys(const struct option_row *rows,
 							   char *keys, void *target,
 							   struct err *err);
+
+/**
+ * Cut the first item off a list with commas between them; ",," is a comma within an item.
+ * \param rest where the list begins; moved to the next item, NULL after the last
+ * \return the item, in the list's memory
+ */
+char *options_cut_item(char **rest);
 
 /** Append the help of all rows to the text in \p buf, which stays terminated and within \p size. */
 void options_help(const struct option_row *rows, char *buf, size_t size);

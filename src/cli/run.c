@@ -18,6 +18,7 @@ static int show_help(void)
 		"  televm run --kernel Image --initrd initramfs.cpio\n"
 		"  televm run --kernel Image --initrd initramfs.cpio --cpus 4 --memory 1G \\\n"
 		"             --append 'quiet init=/bin/sh'\n"
+		"  televm run --kernel Image --disk rootfs.ext4 --net user\n"
 		"  televm run --kernel /boot/vmlinux-6.12.0-riscv64 --initrd /boot/initrd.img \\\n"
 		"             --console off\n"
 		"\n"

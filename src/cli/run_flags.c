@@ -97,23 +97,23 @@ const struct option_row run_flags[] = {
 	  false },
 	{ "--initrd", "FILE", "initial RAM file system", set_initrd, false },
 	{ "--disk", "FILE[,KEY...]",
-	  "a disk: a raw file or block device; repeatable. Keys:\n"
+	  "a disk: a raw file or block device; up to 12. Keys:\n"
 	  "ro, root, partuuid=UUID, id=NAME, engine=sync|uring,\n"
 	  "cache=writeback|unsafe, bandwidth=SIZE, ops=N\n"
 	  "(limits are by the second)",
 	  set_disk_flag, true },
-	{ "--net", "KEY[,KEY...]",
+	{ "--net", "KEY[,...]",
 	  "a network: tap=NAME, or user (by passt, without\n"
-	  "root); repeatable. More keys: mac=ADDRESS, mtu=BYTES,\n"
+	  "root); up to 8. More keys: mac=ADDRESS, mtu=BYTES,\n"
 	  "id=NAME, bandwidth=SIZE, ops=N (each direction)",
 	  set_net_flag, true },
 	{ "--vsock", "KEY,KEY", "sockets between guest and host: cid=N,path=FILE", set_vsock_flag,
 	  false },
-	{ "--balloon", "KEY[,KEY...]",
+	{ "--balloon", "KEY[,...]",
 	  "take memory back: size=SIZE, stats=SECONDS,\ndeflate-on-oom, reporting",
 	  set_balloon_flag, false },
-	{ "--rng", "KEY[,KEY...]",
-	  "random numbers for the guest: on (default), off,\nbandwidth=SIZE", set_rng_flag, false },
+	{ "--rng", "KEY[,...]", "random numbers for the guest: on (default), off,\nbandwidth=SIZE",
+	  set_rng_flag, false },
 	{ "--append", "TEXT", "add to the kernel command line 'console=ttyS0 panic=1'", set_append,
 	  false },
 	{ "--cmdline", "TEXT", "replace the kernel command line", set_cmdline, false },

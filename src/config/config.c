@@ -3,6 +3,7 @@
 #include "config/names.h"
 #include "util/assert.h"
 #include "util/bits.h"
+#include "util/cleanup.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -133,7 +134,7 @@ static bool has_word(const char *text, const char *start)
 static int choose_root(struct vm_config *config, struct err *err)
 {
 	struct config_disk *first = &config->disks[0];
-	char text[128];
+	cleanup_free char *text = NULL;
 
 	if (config->n_disks == 0 || has_word(config->cmdline, "root="))
 		return 0;
@@ -142,11 +143,12 @@ static int choose_root(struct vm_config *config, struct err *err)
 			return 0;
 		first->is_root = true;
 	}
-	if (first->partuuid != NULL)
-		snprintf(text, sizeof(text), "root=PARTUUID=%.64s %s", first->partuuid,
-			 first->is_read_only ? "ro" : "rw");
-	else
-		snprintf(text, sizeof(text), "root=/dev/vda %s", first->is_read_only ? "ro" : "rw");
+	if (asprintf(&text, "root=%s%s %s", first->partuuid != NULL ? "PARTUUID=" : "/dev/vda",
+		     first->partuuid != NULL ? first->partuuid : "",
+		     first->is_read_only ? "ro" : "rw") < 0) {
+		text = NULL;
+		return err_set(err, -ENOMEM, "no memory for the kernel command line");
+	}
 	return add_to_cmdline(config, text, err);
 }
 
@@ -248,12 +250,13 @@ int vm_config_validate(const struct vm_config *config, struct err *err)
 	int ret = validate_files(config, err);
 
 	if (ret == 0)
-		ret = validate_cmdline(config->cmdline, err);
-	if (ret == 0)
 		ret = validate_vcpus(config->vcpu_count, err);
 	if (ret == 0)
 		ret = validate_memory(config->mem_bytes, err);
 	if (ret == 0)
 		ret = config_devices_validate(config, err);
+	/* Last: what it says of the devices has been judged. */
+	if (ret == 0)
+		ret = validate_cmdline(config->cmdline, err);
 	return ret;
 }

@@ -80,7 +80,8 @@ __attribute__((warn_unused_result)) int vm_config_set_log_level(struct vm_config
 								const char *name, struct err *err);
 
 /**
- * Make the command line whole (the default where none is set, then `append`) and validate.
+ * Complete the devices, make the command line whole (the default where none is set, then `append`,
+ * then where the root file system is, if on a disk) and validate.
  * \return 0; -EINVAL with a sentence that gives the limit and what was asked; -ENOMEM
  */
 __attribute__((warn_unused_result)) int vm_config_complete(struct vm_config *config,

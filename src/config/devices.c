@@ -1,5 +1,6 @@
 #include "config/devices.h"
 
+#include "backend/unix_listener.h"
 #include "config/config.h"
 #include "config/names.h"
 #include "util/bits.h"
@@ -52,6 +53,7 @@ static int hex_digit(char c)
 
 int config_set_mac(struct config_net *net, const char *text, struct err *err)
 {
+	static const uint8_t none[6];
 	uint8_t mac[6];
 
 	for (unsigned int i = 0; i < 6; i++) {
@@ -64,8 +66,9 @@ int config_set_mac(struct config_net *net, const char *text, struct err *err)
 				       "'%.32s' is not a MAC address like 02:00:00:00:00:01", text);
 		mac[i] = (uint8_t)(high << 4 | low);
 	}
-	if ((mac[0] & 1) != 0)
-		return err_set(err, -EINVAL, "the MAC address '%s' is one of many stations", text);
+	if ((mac[0] & 1) != 0 || memcmp(mac, none, sizeof(none)) == 0)
+		return err_set(err, -EINVAL, "the MAC address '%s' is not that of one station",
+			       text);
 	memcpy(net->mac, mac, sizeof(mac));
 	net->has_mac = true;
 	return 0;
@@ -85,7 +88,7 @@ static int name_by_place(char **id, const char *kind, unsigned int place, struct
 
 static void put_root_first(struct vm_config *config)
 {
-	for (unsigned int i = 1; i < config->n_disks; i++) {
+	for (unsigned int i = 0; i < config->n_disks; i++) {
 		struct config_disk root = config->disks[i];
 
 		if (!root.is_root)
@@ -132,6 +135,26 @@ static int validate_id(const char *what, const char *id, struct err *err)
 	return 0;
 }
 
+/* It becomes a word of the kernel's command line. */
+static int validate_partuuid(const struct config_disk *disk, struct err *err)
+{
+	size_t len;
+
+	if (disk->partuuid == NULL)
+		return 0;
+	len = strlen(disk->partuuid);
+	if (len == 0 || len > CONFIG_PARTUUID_MAX)
+		return err_set(err, -EINVAL,
+			       "disk '%s': the PARTUUID has %zu characters, 1 to %d are right",
+			       disk->id, len, CONFIG_PARTUUID_MAX);
+	if (strspn(disk->partuuid, "0123456789abcdefABCDEF-") != len)
+		return err_set(err, -EINVAL,
+			       "disk '%s': the PARTUUID '%s' has other characters than hexadecimal "
+			       "digits and '-'",
+			       disk->id, disk->partuuid);
+	return 0;
+}
+
 static int validate_disk(const struct vm_config *config, unsigned int i, struct err *err)
 {
 	const struct config_disk *disk = &config->disks[i];
@@ -141,6 +164,9 @@ static int validate_disk(const struct vm_config *config, unsigned int i, struct 
 		return ret;
 	if (disk->path == NULL || disk->path[0] == '\0')
 		return err_set(err, -EINVAL, "disk '%s': no file is given", disk->id);
+	ret = validate_partuuid(disk, err);
+	if (ret != 0)
+		return ret;
 	for (unsigned int j = 0; j < i; j++) {
 		if (strcmp(config->disks[j].id, disk->id) == 0)
 			return err_set(err, -EINVAL, "two disks have the id '%s'", disk->id);
@@ -150,6 +176,12 @@ static int validate_disk(const struct vm_config *config, unsigned int i, struct 
 				       config->disks[j].id, disk->id);
 	}
 	return 0;
+}
+
+static bool is_same_tap(const struct config_net *a, const struct config_net *b)
+{
+	return a->kind == CONFIG_NET_TAP && b->kind == CONFIG_NET_TAP &&
+	       strcmp(a->tap, b->tap) == 0;
 }
 
 static int validate_net(const struct vm_config *config, unsigned int i, struct err *err)
@@ -174,6 +206,9 @@ static int validate_net(const struct vm_config *config, unsigned int i, struct e
 		if (strcmp(config->nets[j].id, net->id) == 0)
 			return err_set(err, -EINVAL, "two network interfaces have the id '%s'",
 				       net->id);
+		if (is_same_tap(&config->nets[j], net))
+			return err_set(err, -EINVAL, "net '%s' and '%s': both are on tap '%s'",
+				       config->nets[j].id, net->id, net->tap);
 	}
 	return 0;
 }
@@ -183,10 +218,15 @@ static int validate_vsock(const struct config_vsock *vsock, struct err *err)
 	if (vsock->guest_cid == 0 && vsock->path == NULL)
 		return 0;
 	if (vsock->guest_cid < CID_MIN || vsock->guest_cid >= UINT32_MAX)
-		return err_set(err, -EINVAL, "vsock: the CID %llu is not between %d and %u",
-			       (unsigned long long)vsock->guest_cid, CID_MIN, UINT32_MAX - 1);
+		return err_set(err, -EINVAL,
+			       "vsock: the guest needs a CID from %d to %u, %llu is none", CID_MIN,
+			       UINT32_MAX - 1, (unsigned long long)vsock->guest_cid);
 	if (vsock->path == NULL || vsock->path[0] == '\0')
 		return err_set(err, -EINVAL, "vsock: no path of a socket is given");
+	if (strlen(vsock->path) >= UNIX_PATH_MAX)
+		return err_set(err, -EINVAL,
+			       "vsock: the path of the socket has %zu bytes, %d at most",
+			       strlen(vsock->path), UNIX_PATH_MAX - 1);
 	return 0;
 }
 

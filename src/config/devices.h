@@ -12,14 +12,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CONFIG_DISKS_MAX = 12, CONFIG_NETS_MAX = 8, CONFIG_ID_MAX = 64 };
+enum {
+	CONFIG_DISKS_MAX = 12,
+	CONFIG_NETS_MAX = 8,
+	CONFIG_ID_MAX = 64,
+	CONFIG_PARTUUID_MAX = 36, /**< a UUID; those of MBR partitions are shorter */
+};
 
 /* Named by the enumerators in devices.c, in this order. */
 enum config_net_kind { CONFIG_NET_NONE, CONFIG_NET_TAP, CONFIG_NET_USER };
 
 struct config_disk {
 	char *path;
-	char *id;       /**< NULL: made from its place, "disk0" */
+	char *id;       /**< NULL: made from its place in the guest, "disk0" */
 	char *partuuid; /**< of the partition that is the root file system, NULL: the whole disk */
 	bool is_root;   /**< the guest's root file system is there: it is then the first disk */
 	bool is_read_only;

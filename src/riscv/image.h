@@ -7,10 +7,11 @@
  * be told, what it is instead.
  *
  * Files are mapped privately, not read: the guests of one host share the page cache's copy of a
- * kernel until they write to it, and nothing is copied before the guest touches it. The price is
- * that somebody who shortens the file under a running guest takes pages away from it, and touching
- * one of them is a SIGBUS. So the descriptor stays open, and kernel_image_was_cut() tells that case
- * from a bug. `copy` reads the file instead. A gzip file is always inflated, straight into place.
+ * kernel until they write to it, and nothing is copied before the guest touches it, but for the
+ * kernel's data at the end of its file (kernel_image_load()). The price is that somebody who
+ * shortens the file under a running guest takes pages away from it, and touching one of them is a
+ * SIGBUS. So the descriptor stays open, and kernel_image_was_cut() tells that case from a bug.
+ * `copy` reads the file instead. A gzip file is always inflated, straight into place.
  *
  * Both files are the user's and may hold anything: every number in them is judged before it is
  * used, and what is written never leaves the range of guest memory that was asked for.

@@ -1,4 +1,4 @@
-/* clang-format off: it folds the map. */
+/* clang-format off */
 /*
  * Where things are in the guest: the one map of guest-physical addresses and interrupt sources.
  *
@@ -13,11 +13,12 @@
  * to one can reach another and each can be given its own mapping.
  *
  * The kernel lies at RAM + its text_offset. The device tree has a slot near the top of low RAM and
- * the initramfs lies below it: as far from the kernel and its BSS as can be. Both begin where a huge
- * page does, so that what Linux allocates below them early ends at such a boundary too. "Low" means
- * below 4 GiB. RISC-V Linux reads both anywhere in RAM, since it maps the device tree by fixmap
- * and the addresses are 64 bits wide; but with three-level page tables it gives up what lies beyond
- * its linear map, and other guests are less thorough, so that the first 2 GiB are what all have.
+ * the initramfs lies below it: as far from the kernel and its BSS as can be. Both begin where a
+ * huge page does, so that what Linux allocates below them early ends at such a boundary too. "Low"
+ * means below 4 GiB. RISC-V Linux reads both anywhere in RAM, since it maps the device tree by
+ * fixmap and the addresses are 64 bits wide; but with three-level page tables it gives up what lies
+ * beyond its linear map, and other guests are less thorough, so that the first 2 GiB are what all
+ * have.
  */
 /* clang-format on */
 #pragma once

@@ -14,7 +14,7 @@ enum {
 	WINDOW_BYTES = NETDEV_HEADER_SIZE + NETDEV_FRAME_MAX,
 	/* An ordinary frame: 5.1.6.3.1. A window that does not hold one is of no use. */
 	WINDOW_BYTES_MIN = NETDEV_HEADER_SIZE + 1514,
-	PATIENCE_MS = 20,
+	PATIENCE_US = 20000,
 	IOV_MAX_RX = 2 * VIRTQ_CHAIN_MAX,
 };
 
@@ -251,7 +251,7 @@ static void stop_waiting(struct net_rx *rx)
 /* The next chain comes with a kick. But no chain may come before a frame does. */
 static void wait_for_buffers(struct net_rx *rx)
 {
-	static const struct timeval patience = { .tv_usec = PATIENCE_MS * 1000 };
+	static const struct timeval patience = { .tv_usec = PATIENCE_US };
 
 	stop_watching(rx);
 	if (!rx->is_waiting && rx->bytes >= WINDOW_BYTES_MIN)

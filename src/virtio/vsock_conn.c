@@ -367,6 +367,13 @@ static void receive_established(struct vsock_conn *conn, const struct vsock_hdr 
 	}
 }
 
+/* To a question that has been asked. */
+static bool is_answer(const struct vsock_conn *conn, const struct vsock_hdr *hdr)
+{
+	return conn->state == VSOCK_CONN_REQUESTED && !is_pending(conn, VSOCK_OP_REQUEST) &&
+	       hdr->op == VSOCK_OP_RESPONSE && hdr->len == 0;
+}
+
 void vsock_conn_receive(struct vsock_conn *conn, const struct vsock_hdr *hdr,
 			struct virtq_chain *chain)
 {
@@ -377,12 +384,9 @@ void vsock_conn_receive(struct vsock_conn *conn, const struct vsock_hdr *hdr,
 	if (conn->state == VSOCK_CONN_ABORTED)
 		return; /* its RST is on the way */
 	take_credit(conn, hdr);
-	if (!is_well_formed(hdr, chain))
-		vsock_conn_abort(conn);
-	else if (conn->state == VSOCK_CONN_ESTABLISHED)
+	if (conn->state == VSOCK_CONN_ESTABLISHED && is_well_formed(hdr, chain))
 		receive_established(conn, hdr, chain);
-	else if (conn->state == VSOCK_CONN_REQUESTED && hdr->op == VSOCK_OP_RESPONSE &&
-		 !is_pending(conn, VSOCK_OP_REQUEST))
+	else if (is_answer(conn, hdr))
 		receive_response(conn);
 	else
 		vsock_conn_abort(conn);

@@ -9,7 +9,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define HUGE_PAGE (2 * MIB)
+#define HUGE_PAGE   (2 * MIB)
+#define SPARSE_SIZE (4 * MIB)
 
 /* Memory is not reserved, so nothing else would stop a guest larger than its host. */
 static int check_fits_host(uint64_t mem_bytes, struct err *err)
@@ -42,22 +43,28 @@ static int load_kernel(struct boot *boot, struct guest_mem *mem, const struct vm
 }
 
 /*
- * Transparent huge pages, where the guest will use every page of them: there they save the work of
- * 512 faults. A kernel hands out the memory right behind its image first. And Linux describes all
- * of its memory, 64 bytes for each 4 KiB, in the highest free piece that is large enough: that one
- * ends below initramfs and device tree, which lie at 2 MiB boundaries for this (see layout.h).
+ * Transparent huge pages save the work of 512 faults where the guest will use all of one, and cost
+ * 2 MiB for each page that it touches where not. For a small guest at rest that is known:
  *
- * Elsewhere they would give the guest 2 MiB for each page that it touches.
+ * - A kernel hands out the memory right behind its image first: the first 2 MiB are soon used, the
+ *   next SPARSE_SIZE only in part. A guest that comes further will go on.
+ * - Linux describes all of its memory, 64 bytes for each 4 KiB, in the highest free piece that is
+ *   large enough: that one ends below initramfs and device tree, which lie at 2 MiB boundaries for
+ *   this (see layout.h). Around these two there is little.
+ *
+ * Elsewhere the host's own setting holds.
  */
 static void choose_pages(const struct boot *boot, const struct guest_mem *mem, uint64_t mem_bytes)
 {
 	uint64_t behind_kernel = align_up(boot->kernel.end, HUGE_PAGE);
 	uint64_t top = boot->initrd.start != 0 ? boot->initrd.start : boot->fdt_gpa;
+	uint64_t end = layout_low_ram_end(LAYOUT_RAM_BASE, mem_bytes);
 	uint64_t memmap = align_down(mem_bytes / 64, HUGE_PAGE);
 
-	guest_mem_allow_huge(mem, LAYOUT_RAM_BASE, mem_bytes, false);
 	guest_mem_allow_huge(mem, behind_kernel, HUGE_PAGE, true);
+	guest_mem_allow_huge(mem, behind_kernel + HUGE_PAGE, SPARSE_SIZE, false);
 	guest_mem_allow_huge(mem, top - memmap, memmap, true);
+	guest_mem_allow_huge(mem, top, end - top, false);
 }
 
 int boot_load(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,

@@ -128,7 +128,9 @@ static int add_disk(struct virtio_devices *devices, unsigned int i,
 
 static int open_net(struct netdev **netdev, const struct config_net *config, struct err *err)
 {
-	const struct passt_config passt = { 0 };
+	/* Without it the guest would reach what listens on the host's loopback, by the gateway. */
+	static const char *const args[] = { "--no-map-gw", NULL };
+	const struct passt_config passt = { .args = args };
 
 	if (config->kind == CONFIG_NET_USER)
 		return passt_new(netdev, &passt, err);

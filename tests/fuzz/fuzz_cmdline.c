@@ -1,6 +1,7 @@
 /*
- * The flags of `televm run` made of any bytes: arguments are what lies between NULs. What parses
- * and validates must keep the limits.
+ * The flags of `televm run` made of any bytes: arguments are what lies between NULs, and some bytes
+ * stand for whole words, which chance would not find. What parses and validates must keep the
+ * limits. Nothing is opened: that is left to who gets the configuration.
  */
 #include "cli/cli.h"
 #include "util/assert.h"
@@ -8,11 +9,84 @@
 
 #include <stdlib.h>
 
-enum { ARGS_MAX = 64 };
+enum { ARGS_MAX = 64, FIRST_WORD = 0x80 };
+
+/* clang-format off: it gives each word a line. */
+static const char *const words[] = {
+	"--kernel",
+	"--initrd",
+	"--disk=",
+	"--net=",
+	"--vsock=",
+	"--balloon=",
+	"--rng=",
+	"--append",
+	"--cmdline",
+	"--cpus",
+	"--memory",
+	"--irqchip",
+	"--console",
+	"--log-level",
+	"--copy-kernel",
+	"root",
+	"ro",
+	"partuuid=",
+	"id=",
+	"engine=",
+	"cache=",
+	"bandwidth=",
+	"ops=",
+	"tap=",
+	"user",
+	"mac=",
+	"mtu=",
+	"cid=",
+	"path=",
+	"size=",
+	"stats=",
+	"deflate-on-oom",
+	"reporting",
+	"on",
+	"off",
+	"virtio",
+	"sync",
+	"uring",
+	"unsafe",
+	"writeback",
+	"root=",
+	"02:00:00:00:00:01",
+	"0123456789",
+	"K",
+	"M",
+	"G",
+	",",
+	"=",
+	",,",
+};
+/* clang-format on */
+static_assert(FIRST_WORD + ARRAY_SIZE(words) < 0xc0, "UTF-8 is still there");
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Each argument in an allocation of its own, so that reading past its end is seen. */
+/* The argument that the bytes up to \p len stand for. */
+static char *expand(const uint8_t *data, size_t len)
+{
+	char *arg = calloc(1, len * 32 + 1);
+	char *to = arg;
+
+	ASSERT(arg != NULL);
+	for (size_t i = 0; i < len; i++) {
+		size_t word = (size_t)data[i] - FIRST_WORD;
+
+		if (data[i] >= FIRST_WORD && word < ARRAY_SIZE(words))
+			to = stpcpy(to, words[word]);
+		else
+			*to++ = (char)data[i];
+	}
+	/* Not a byte more than it has, so that reading past its end is seen. */
+	return realloc(arg, (size_t)(to - arg) + 1);
+}
+
 static int split(const uint8_t *data, size_t size, char *argv[ARGS_MAX])
 {
 	int argc = 0;
@@ -20,12 +94,43 @@ static int split(const uint8_t *data, size_t size, char *argv[ARGS_MAX])
 	while (size > 0 && argc < ARGS_MAX) {
 		size_t len = strnlen((const char *)data, size);
 
-		argv[argc++] = strndup((const char *)data, len);
+		argv[argc++] = expand(data, len);
 		len = MIN(len + 1, size);
 		data += len;
 		size -= len;
 	}
 	return argc;
+}
+
+static void check_disks(const struct vm_config *config)
+{
+	ASSERT(config->n_disks <= CONFIG_DISKS_MAX);
+	for (unsigned int i = 0; i < config->n_disks; i++) {
+		const struct config_disk *disk = &config->disks[i];
+
+		ASSERT(disk->path != NULL && disk->path[0] != '\0');
+		ASSERT(disk->id != NULL && strlen(disk->id) <= CONFIG_ID_MAX);
+		ASSERT(!disk->is_root || i == 0);
+		ASSERT(disk->partuuid == NULL || strlen(disk->partuuid) <= CONFIG_PARTUUID_MAX);
+	}
+	/* A root disk is told to the guest, one way or another. */
+	ASSERT(config_root_disk(config) == NULL || strstr(config->cmdline, "root=") != NULL);
+}
+
+static void check_others(const struct vm_config *config)
+{
+	ASSERT(config->n_nets <= CONFIG_NETS_MAX);
+	for (unsigned int i = 0; i < config->n_nets; i++) {
+		const struct config_net *net = &config->nets[i];
+
+		ASSERT(net->kind == CONFIG_NET_USER || net->kind == CONFIG_NET_TAP);
+		ASSERT((net->kind == CONFIG_NET_TAP) == (net->tap != NULL));
+		ASSERT(net->mtu == 0 || net->mtu >= 68);
+		ASSERT(!net->has_mac || (net->mac[0] & 1) == 0);
+	}
+	ASSERT((config->vsock.path == NULL) == (config->vsock.guest_cid == 0));
+	ASSERT(!config->balloon.is_wanted ||
+	       config->balloon.options.target_mib * MIB <= config->mem_bytes);
 }
 
 static void check(struct vm_config *config)
@@ -40,6 +145,8 @@ static void check(struct vm_config *config)
 	ASSERT(config->vcpu_count >= 1 && config->vcpu_count <= VM_CONFIG_VCPUS_MAX);
 	ASSERT(config->mem_bytes >= VM_CONFIG_MEM_MIN && config->mem_bytes <= VM_CONFIG_MEM_MAX);
 	ASSERT(strlen(config->cmdline) < VM_CONFIG_CMDLINE_SIZE);
+	check_disks(config);
+	check_others(config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

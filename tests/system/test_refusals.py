@@ -191,14 +191,19 @@ class Arguments(TestCase):
 class Host(TestCase):
     """Hosts that cannot run a VM, made of this one by mounts that only televm sees."""
 
-    def on_host(self, change, sentence):
+    def on_host(self, change, sentence, kernel=IMAGE, status=HOST_LACKS):
         script = f"mount -t tmpfs dev /dev && mknod -m 666 /dev/null c 1 3 && {change}"
         user = "exec setpriv --reuid=65534 --regid=65534 --clear-groups"
-        self.refused("--kernel", IMAGE, status=HOST_LACKS, sentence=sentence,
+        self.refused("--kernel", kernel, status=status, sentence=sentence,
                      program=("unshare", "-m", "bash", "-c", f'{script}; {user} "$@"', "bash", TELEVM))
 
     def test_no_kvm(self):
         self.on_host("true", "there is no /dev/kvm: load KVM with 'modprobe kvm', or use a kernel built with CONFIG_KVM")
+
+    def test_files_come_first(self):
+        """What is wrong with a file is told before KVM is asked for anything."""
+        self.on_host("true", "kernel: open '/no/such/kernel': No such file or directory", kernel="/no/such/kernel",
+                     status=BAD_CONFIG)
 
     def test_no_permission(self):
         self.on_host("mknod -m 600 /dev/kvm c 10 232",

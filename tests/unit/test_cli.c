@@ -3,6 +3,7 @@
  */
 #include "cli/cli.h"
 
+#include "cli/options.h"
 #include "config/exit_status.h"
 #include "test.h"
 #include "util/bits.h"
@@ -49,7 +50,7 @@ void vm_free(struct vm *vm)
 	fake.n_freed++;
 }
 
-enum { ARGS_MAX = 16 };
+enum { ARGS_MAX = 24 };
 
 /* Copies: arguments of main() may be written to, string literals not. */
 struct args {
@@ -201,6 +202,249 @@ static void mistakes_are_named(void **state)
 	}
 }
 
+static void flags_of_devices(void **state)
+{
+	static const char *const words[] = {
+		"--kernel=k",
+		"--disk",
+		"a.img,ro,id=a,engine=uring,cache=unsafe,bandwidth=10M,ops=500",
+		"--disk=b.img,partuuid=0eaa91a0-01",
+		"--net=tap=tap0,mac=02:ab:00:00:00:01,mtu=9000,id=n,bandwidth=1G,ops=1",
+		"--net",
+		"user",
+		"--vsock=path=v.sock,cid=3",
+		"--balloon=size=64,stats=5,deflate-on-oom,reporting",
+		"--rng=bandwidth=64K",
+		"--console=virtio",
+		NULL
+	};
+	static const uint8_t mac[6] = { 2, 0xab, 0, 0, 0, 1 };
+	struct vm_config config;
+
+	(void)state;
+	assert_int_equal(parse(words, &config, NULL), 0);
+	assert_int_equal(config.n_disks, 2);
+	assert_string_equal(config.disks[0].path, "a.img");
+	assert_string_equal(config.disks[0].id, "a");
+	assert_true(config.disks[0].is_read_only);
+	assert_false(config.disks[0].is_root);
+	assert_int_equal(config.disks[0].engine, DISK_ENGINE_IO_URING);
+	assert_int_equal(config.disks[0].cache, BLK_CACHE_UNSAFE);
+	assert_int_equal(config.disks[0].limits.bandwidth.size, 10 * MIB);
+	assert_int_equal(config.disks[0].limits.bandwidth.refill_ms, 1000);
+	assert_int_equal(config.disks[0].limits.ops.size, 500);
+	assert_string_equal(config.disks[1].path, "b.img");
+	assert_string_equal(config.disks[1].partuuid, "0eaa91a0-01");
+	assert_null(config.disks[1].id);
+	assert_true(config.disks[1].is_root);
+	assert_false(config.disks[1].is_read_only);
+	assert_int_equal(config.disks[1].engine, DISK_ENGINE_SYNC);
+	assert_int_equal(config.disks[1].cache, BLK_CACHE_WRITEBACK);
+	assert_int_equal(config.disks[1].limits.bandwidth.size, 0);
+	assert_int_equal(config.n_nets, 2);
+	assert_int_equal(config.nets[0].kind, CONFIG_NET_TAP);
+	assert_string_equal(config.nets[0].tap, "tap0");
+	assert_string_equal(config.nets[0].id, "n");
+	assert_true(config.nets[0].has_mac);
+	assert_memory_equal(config.nets[0].mac, mac, sizeof(mac));
+	assert_int_equal(config.nets[0].mtu, 9000);
+	assert_int_equal(config.nets[0].limits.bandwidth.size, GIB);
+	assert_int_equal(config.nets[0].limits.ops.size, 1);
+	assert_int_equal(config.nets[1].kind, CONFIG_NET_USER);
+	assert_false(config.nets[1].has_mac);
+	assert_int_equal(config.vsock.guest_cid, 3);
+	assert_string_equal(config.vsock.path, "v.sock");
+	assert_true(config.balloon.is_wanted);
+	assert_int_equal(config.balloon.options.target_mib, 64);
+	assert_int_equal(config.balloon.options.stats_interval_s, 5);
+	assert_true(config.balloon.options.deflate_on_oom);
+	assert_true(config.balloon.options.reporting);
+	assert_true(config.rng.is_wanted);
+	assert_int_equal(config.rng.limits.bandwidth.size, 64 * KIB);
+	assert_int_equal(config.console, CONFIG_CONSOLE_VIRTIO);
+	assert_int_equal(vm_config_complete(&config, NULL), 0);
+	vm_config_deinit(&config);
+}
+
+static void rng_can_be_left_out(void **state)
+{
+	static const char *const words[] = { "--kernel=k", "--rng=off", NULL };
+	static const char *const on[] = { "--kernel=k", "--rng", "on", NULL };
+	struct vm_config config;
+
+	(void)state;
+	assert_int_equal(parse(words, &config, NULL), 0);
+	assert_false(config.rng.is_wanted);
+	vm_config_deinit(&config);
+	assert_int_equal(parse(on, &config, NULL), 0);
+	assert_true(config.rng.is_wanted);
+	vm_config_deinit(&config);
+}
+
+static void commas_in_values_are_doubled(void **state)
+{
+	static const struct {
+		const char *flag;
+		const char *path;
+		bool is_read_only;
+	} rows[] = {
+		{ "--disk=a,,b.img", "a,b.img", false },
+		{ "--disk=a,,b.img,ro", "a,b.img", true },
+		{ "--disk=,,,,", ",,", false },
+		{ "--disk=,,,ro", ",", true },
+		{ "--disk=a,ro", "a", true },
+		{ "--disk=a=b,ro", "a=b", true },
+	};
+	static const char *const vsock[] = { "--kernel=k", "--vsock=cid=3,path=a,,b", NULL };
+	struct vm_config config;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *const words[] = { "--kernel=k", rows[i].flag, NULL };
+
+		assert_int_equal(parse(words, &config, NULL), 0);
+		assert_int_equal(config.n_disks, 1);
+		assert_string_equal(config.disks[0].path, rows[i].path);
+		assert_int_equal(config.disks[0].is_read_only, rows[i].is_read_only);
+		vm_config_deinit(&config);
+	}
+	assert_int_equal(parse(vsock, &config, NULL), 0);
+	assert_string_equal(config.vsock.path, "a,b");
+	vm_config_deinit(&config);
+}
+
+/* Each names the flag, the key and the reason. */
+static void mistakes_in_keys_are_named(void **state)
+{
+	static const struct {
+		const char *words[5];
+		const char *said;
+	} rows[] = {
+		{ { "--disk" }, "--disk needs a value: --disk FILE[,KEY...]" },
+		{ { "--disk", "--net=user" }, "--disk needs a value" },
+		{ { "--disk=" }, "--disk: no file is given" },
+		{ { "--disk", "" }, "--disk: no file is given" },
+		{ { "--disk=,ro" }, "--disk: no file is given" },
+		{ { "--disk=a," }, "--disk: one of the keys is empty" },
+		{ { "--disk=a,ro," }, "--disk: one of the keys is empty" },
+		{ { "--disk=a,ro,,id=b" }, "--disk: unknown key 'ro,id'" },
+		{ { "--disk=a,r0" }, "--disk: unknown key 'r0'; did you mean ro?" },
+		{ { "--disk=a,readonly" }, "--disk: unknown key 'readonly'" },
+		{ { "--disk=a,engin=sync" }, "--disk: unknown key 'engin'; did you mean engine?" },
+		{ { "--disk=a,=x" }, "--disk: unknown key ''" },
+		{ { "--disk=a,RO" }, "--disk: unknown key 'RO'" },
+		{ { "--disk=a,ro=1" }, "--disk: 'ro' takes no value" },
+		{ { "--disk=a,root=" }, "--disk: 'root' takes no value" },
+		{ { "--disk=a,id" }, "--disk: 'id' needs a value: id=NAME" },
+		{ { "--disk=a,id=b,id=b" }, "--disk: 'id' is given twice" },
+		{ { "--disk=a,ro,ro" }, "--disk: 'ro' is given twice" },
+		{ { "--disk=a,engine=aio" }, "--disk: the engine 'aio' is not sync or uring" },
+		{ { "--disk=a,engine=" }, "--disk: the engine '' is not sync or uring" },
+		{ { "--disk=a,cache=none" },
+		  "--disk: the cache 'none' is not unsafe or writeback" },
+		{ { "--disk=a,bandwidth=0" }, "--disk: bandwidth: '0' is not a size" },
+		{ { "--disk=a,bandwidth=fast" }, "--disk: bandwidth: 'fast' is not a size" },
+		{ { "--disk=a,ops=0" }, "--disk: ops: '0' is not a number" },
+		{ { "--disk=a,ops=1K" }, "--disk: ops: '1K' is not a number" },
+		{ { "--disk=a,ops=4294967296" }, "--disk: ops: '4294967296' is not a number" },
+		{ { "--net" }, "--net needs a value: --net KEY[,...]" },
+		{ { "--net=" }, "--net: one of the keys is empty" },
+		{ { "--net=tap0" }, "--net: unknown key 'tap0'; did you mean tap?" },
+		{ { "--net=tap" }, "--net: 'tap' needs a value: tap=NAME" },
+		{ { "--net=user=me" }, "--net: 'user' takes no value" },
+		{ { "--net=user,tap=t" }, "--net: 'tap' and 'user' exclude each other" },
+		{ { "--net=tap=t,user" }, "--net: 'tap' and 'user' exclude each other" },
+		{ { "--net=tap=t,tap=u" }, "--net: 'tap' is given twice" },
+		{ { "--net=user,mac=2:0:0:0:0:1" }, "--net: mac: '2:0:0:0:0:1' is not a MAC" },
+		{ { "--net=user,mac=03:00:00:00:00:01" }, "is not that of one station" },
+		{ { "--net=user,mtu=big" }, "--net: mtu: 'big' is not a number of bytes" },
+		{ { "--net=user,mtu=0" }, "--net: mtu: '0' is not a number of bytes" },
+		{ { "--net=user,mtu=65536" }, "--net: mtu: '65536' is not a number of bytes" },
+		{ { "--vsock=cid=3" }, "--vsock: 'path' is missing" },
+		{ { "--vsock=cid=0" }, "--vsock: 'path' is missing" },
+		{ { "--vsock=cid=three,path=x" }, "--vsock: cid: 'three' is not a number" },
+		{ { "--vsock=cid=-1,path=x" }, "--vsock: cid: '-1' is not a number" },
+		{ { "--vsock=cid=3,path=x,cid=4" }, "--vsock: 'cid' is given twice" },
+		{ { "--vsock=cid=3,pth=x" }, "--vsock: unknown key 'pth'; did you mean path?" },
+		{ { "--vsock=cid=3,path=x", "--vsock=cid=4,path=y" }, "--vsock is given twice" },
+		{ { "--balloon=" }, "--balloon: one of the keys is empty" },
+		{ { "--balloon=64M" }, "--balloon: unknown key '64M'" },
+		{ { "--balloon=size=1K" }, "--balloon: size: '1K' is not a size in whole MiB" },
+		{ { "--balloon=size=half" }, "--balloon: size: 'half' is not a size" },
+		{ { "--balloon=stats=65536" }, "--balloon: stats: '65536' is not a number" },
+		{ { "--balloon=deflate_on_oom" }, "did you mean deflate-on-oom?" },
+		{ { "--balloon=reporting,reporting" }, "--balloon: 'reporting' is given twice" },
+		{ { "--balloon=size=1", "--balloon=size=2" }, "--balloon is given twice" },
+		{ { "--rng=" }, "--rng: one of the keys is empty" },
+		{ { "--rng=yes" }, "--rng: unknown key 'yes'" },
+		{ { "--rng=on,off" }, "--rng: 'off' goes with no other key" },
+		{ { "--rng=off,bandwidth=1M" }, "--rng: 'off' goes with no other key" },
+		{ { "--rng=bandwidth=1X" }, "--rng: bandwidth: '1X' is not a size" },
+		{ { "--rng=on", "--rng=off" }, "--rng is given twice" },
+	};
+	struct vm_config config;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = { 0 };
+
+		assert_int_equal(parse(rows[i].words, &config, &err), -EINVAL);
+		if (strstr(err.text, rows[i].said) == NULL)
+			fail_msg("'%s' does not say '%s'", err.text, rows[i].said);
+		vm_config_deinit(&config);
+	}
+}
+
+/* What is told when one more than \p max is asked for. */
+static void assert_at_most(const char *flag, unsigned int max, const char *said)
+{
+	const char *words[ARGS_MAX + 1] = { "--kernel=k" };
+	struct vm_config config;
+	struct err err = { 0 };
+
+	assert_true(max + 2 <= ARGS_MAX);
+	for (unsigned int i = 1; i <= max; i++)
+		words[i] = flag;
+	assert_int_equal(parse(words, &config, &err), 0);
+	vm_config_deinit(&config);
+	words[max + 1] = flag;
+	assert_int_equal(parse(words, &config, &err), -EINVAL);
+	assert_string_equal(err.text, said);
+	vm_config_deinit(&config);
+}
+
+static void disks_and_networks_are_limited(void **state)
+{
+	(void)state;
+	assert_at_most("--disk=x,ro", CONFIG_DISKS_MAX, "--disk: more than 12 disks");
+	assert_at_most("--net=user", CONFIG_NETS_MAX, "--net: more than 8 networks");
+}
+
+static int count_key(void *target, const char *value, struct err *err)
+{
+	(void)err;
+	assert_null(value);
+	++*(unsigned int *)target;
+	return 0;
+}
+
+static void keys_may_repeat_where_the_row_says_so(void **state)
+{
+	static const struct option_row rows[] = {
+		{ .name = "many", .set = count_key, .may_repeat = true },
+		{ .name = "once", .set = count_key },
+		{ 0 },
+	};
+	char many[] = "many,once,many";
+	char twice[] = "many,once,once";
+	unsigned int n = 0;
+
+	(void)state;
+	assert_int_equal(options_parse_keys(rows, many, &n, NULL), 0);
+	assert_int_equal(n, 3);
+	assert_int_equal(options_parse_keys(rows, twice, &n, NULL), -EINVAL);
+}
+
 static void long_arguments_are_cut_in_messages(void **state)
 {
 	char word[4096];
@@ -214,6 +458,10 @@ static void long_arguments_are_cut_in_messages(void **state)
 	assert_int_equal(parse(words, &config, &err), -EINVAL);
 	vm_config_deinit(&config);
 	word[0] = word[1] = '-';
+	assert_int_equal(parse(words, &config, &err), -EINVAL);
+	assert_true(strlen(err.text) < 128);
+	vm_config_deinit(&config);
+	memcpy(word, "--disk=a,", strlen("--disk=a,"));
 	assert_int_equal(parse(words, &config, &err), -EINVAL);
 	assert_true(strlen(err.text) < 128);
 	vm_config_deinit(&config);
@@ -268,6 +516,12 @@ static void bad_arguments_and_bad_configuration(void **state)
 		  EXIT_STATUS_BAD_CONFIG },
 		{ { "televm", "run", "--kernel=k", "--memory=1M" },
 		  "1 MiB",
+		  EXIT_STATUS_BAD_CONFIG },
+		{ { "televm", "run", "--kernel=k", "--disk=,ro" },
+		  "--disk: no file",
+		  EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "run", "--kernel=k", "--net=mtu=1500" },
+		  "net 'net0': either tap=NAME or user is needed",
 		  EXIT_STATUS_BAD_CONFIG },
 	};
 	char said[8192];
@@ -380,6 +634,12 @@ int main(void)
 		cmocka_unit_test(every_flag),
 		cmocka_unit_test(values_with_dashes_and_equals),
 		cmocka_unit_test(mistakes_are_named),
+		cmocka_unit_test(flags_of_devices),
+		cmocka_unit_test(rng_can_be_left_out),
+		cmocka_unit_test(commas_in_values_are_doubled),
+		cmocka_unit_test(mistakes_in_keys_are_named),
+		cmocka_unit_test(disks_and_networks_are_limited),
+		cmocka_unit_test(keys_may_repeat_where_the_row_says_so),
 		cmocka_unit_test(long_arguments_are_cut_in_messages),
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(bad_arguments_and_bad_configuration),

@@ -34,6 +34,7 @@ struct rig {
 	size_t until;      /* pump() ends when the guest has taken so many */
 	unsigned int n_ready;
 	unsigned int n_leaves;
+	bool is_endless;       /* the guest has more whenever it is told that it may print */
 	bool was_dropping;     /* when the guest was told that it may print on */
 	_Atomic bool is_ready; /* for a guest on another thread */
 };
@@ -61,6 +62,8 @@ static void guest_output_ready(void *ctx)
 	rig->n_ready++;
 	rig->was_dropping = rig->console.is_dropping;
 	rig->is_ready = true;
+	while (rig->is_endless && console_output(&rig->console, rig->taken, 4096) == 4096)
+		;
 }
 
 static void user_leaves(void *ctx)
@@ -603,8 +606,8 @@ static void *read_slowly(void *arg)
 }
 
 /* \return bytes that a reader took which pauses so long before each read, of \p n_sent */
-static size_t flush_to_slow_reader(unsigned int pause_ms, unsigned int timeout_ms, size_t *n_sent,
-				   int64_t *took_ms)
+static size_t flush_to_slow_reader(unsigned int pause_ms, unsigned int timeout_ms, bool is_endless,
+				   size_t *n_sent, int64_t *took_ms)
 {
 	static uint8_t chunk[4096];
 	struct slow_reader reader = { .pause_ms = pause_ms };
@@ -618,6 +621,7 @@ static size_t flush_to_slow_reader(unsigned int pause_ms, unsigned int timeout_m
 	*n_sent = 0;
 	while ((n = console_output(&rig.console, chunk, sizeof(chunk))) > 0)
 		*n_sent += n;
+	rig.is_endless = is_endless;
 	reader.fd = rig.out[0];
 	assert_int_equal(pthread_create(&thread, NULL, read_slowly, &reader), 0);
 	start = now_ms();
@@ -636,13 +640,18 @@ static void flush_waits_for_a_slow_reader(void **state)
 {
 	int64_t took_ms;
 	size_t n_sent;
+	size_t n_read;
 
 	(void)state;
-	assert_int_equal(flush_to_slow_reader(150, 400, &n_sent, &took_ms), n_sent);
+	n_read = flush_to_slow_reader(150, 400, false, &n_sent, &took_ms);
+	assert_int_equal(n_read, n_sent);
 	assert_int_equal(n_sent, CONSOLE_RING_SIZE);
 	assert_true(took_ms > 400);
-	assert_true(flush_to_slow_reader(70, 10, &n_sent, &took_ms) < n_sent);
+	n_read = flush_to_slow_reader(70, 10, false, &n_sent, &took_ms);
+	assert_true(n_read < n_sent);
 	assert_true(took_ms < 1000);
+	flush_to_slow_reader(1, 100, true, &n_sent, &took_ms);
+	assert_true(took_ms >= 1000 && took_ms < 5000);
 }
 
 /*

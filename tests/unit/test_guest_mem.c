@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -268,6 +269,48 @@ static void discards_to_the_file(void **state)
 	guest_mem_deinit(&gm);
 }
 
+/* \return bytes of [start, end) that a core dump leaves out: the kernel marks their mapping
+ * by "dd"
+ */
+static uint64_t undumped_bytes(const void *start, const void *end)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	uint64_t n_bytes = 0;
+	uint64_t from = 0;
+	uint64_t to = 0;
+	char line[512];
+
+	assert_non_null(smaps);
+	while (fgets(line, sizeof(line), smaps) != NULL) {
+		unsigned long long first;
+		unsigned long long last;
+
+		if (sscanf(line, "%llx-%llx ", &first, &last) == 2) {
+			from = MAX(first, (uint64_t)(uintptr_t)start);
+			to = MIN(last, (uint64_t)(uintptr_t)end);
+		} else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " dd") != NULL &&
+			   to > from) {
+			n_bytes += to - from;
+		}
+	}
+	fclose(smaps);
+	return n_bytes;
+}
+
+static void is_not_dumped(void **state)
+{
+	struct guest_mem gm = one_region();
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+	uint8_t *start = guest_mem_ptr(&gm, RAM, SIZE);
+
+	(void)state;
+	assert_int_equal(pwrite(fd, "hello", 5, 8192), 5);
+	assert_int_equal(guest_mem_map_file(&gm, RAM + 2 * MIB, fd, 8197, NULL), 0);
+	assert_int_equal(undumped_bytes(start, start + SIZE), SIZE);
+	close(fd);
+	guest_mem_deinit(&gm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +325,7 @@ int main(void)
 		cmocka_unit_test(discards_whole_pages),
 		cmocka_unit_test(discards_ram_only),
 		cmocka_unit_test(discards_to_the_file),
+		cmocka_unit_test(is_not_dumped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

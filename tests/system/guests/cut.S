@@ -5,7 +5,7 @@
 #include "guest.inc"
 
 #define FAR	0x80600000 /* 4 MiB behind the beginning of the kernel */
-#define INITRD	0x8ff00000 /* within an initramfs of some MiB under 256 MiB of RAM */
+#define INITRD	0x8f800000 /* within an initramfs of 8 MiB under 256 MiB of RAM */
 
 main:
 	say	"ready\n"

@@ -1,0 +1,129 @@
+"""A guest that tries on all virtio devices what tests/hostile lists; looked at from outside."""
+
+import socket
+import struct
+
+import smaps
+
+from televm import *
+
+MIB = 1 << 20
+SECTOR = 512
+GOOD = b"\x5a" * SECTOR  # sector 1 of each disk, as tests/hostile/hostile.h has it
+
+# Lines of the checklist that some device must have gone through.
+LINES = {
+    "blk": "T01 T02 T03 T04 T05 T06 T07 T08 T09 T10 T11 T12 T13 T14 T15 T16 T17 T18 Q01 Q02 Q03 Q04 Q05 Q06 Q07 Q08"
+           " Q09 Q10 Q11 Q12 Q13 Q14 B01 B02 B03 B04 B05 B06 B07 B08 B11 B12",
+    "net": "T01 T14 T18 Q01 Q03 Q05 Q08 Q11 Q14 N01 N02 N03 N05 N07 N08",
+    "vsock": "T01 T14 T18 Q01 Q03 Q05 Q08 Q11 Q14 V01 V02 V03 V08",
+    "rng": "T01 T14 T18 Q01 Q03 Q05 Q08 Q11 Q14 Q15 C06",
+    "balloon": "T01 T14 T18 Q01 Q03 Q05 Q08 Q11 Q14 Q16 M01 M02 M03 M04",
+    "console": "T01 T14 T18 Q01 Q03 Q05 Q08 Q11 Q14 C01",
+}
+
+TUNSETIFF, TUNSETPERSIST = 0x400454CA, 0x400454CB
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+
+
+class Tap:
+    """A tap device that is up, until close()."""
+
+    def __init__(self, name):
+        self.name = name
+        self.fd = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        self.persist(1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), IFF_UP))
+        self.detach()
+
+    def persist(self, on):
+        fcntl.ioctl(self.fd, TUNSETPERSIST, on)
+
+    def detach(self):
+        os.close(self.fd)
+
+    def close(self):
+        self.fd = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH22x", self.name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        self.persist(0)
+        self.detach()
+
+
+class Hostile(TestCase):
+    weight = 3
+    MEMORY = 64 * MIB  # as the guest is made for
+
+    def disk(self, folder, name):
+        path = f"{folder}/{name}"
+        with open(path, "wb") as file:
+            file.truncate(MIB)
+            file.seek(SECTOR)
+            file.write(GOOD)
+        return path
+
+    def outside_ram(self, vm):
+        with open(f"/proc/{vm.pid}/smaps", encoding="ascii") as file:
+            return smaps.split(file.read().splitlines(), self.MEMORY)[1]["Rss"]
+
+    def descriptors(self, vm):
+        return len(os.listdir(f"/proc/{vm.pid}/fd"))
+
+    def loop_seconds(self, vm):
+        """Processor time of the thread that does the devices' work."""
+        with open(f"/proc/{vm.pid}/task/{vm.pid}/stat", encoding="ascii") as file:
+            user, system = file.read().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def run_hostile(self, engine):
+        folder = self.folder()
+        tap = Tap("hostile0")
+        self.addCleanup(tap.close)
+        writable, constant = self.disk(folder, "writable"), self.disk(folder, "constant")
+        files_before = sorted(os.listdir(folder))
+        begin = time.monotonic()
+        vm = self.run_tiny("hostile", "--memory", "64M", "--cpus", "2", "--console", "virtio",
+                           "--disk", f"{writable},id=writable,engine={engine}",
+                           "--disk", f"{constant},id=constant,ro,engine={engine}",
+                           "--net", f"tap={tap.name}", "--vsock", f"cid=42,path={folder}/vsock",
+                           "--rng", "on", "--balloon", "stats=1,deflate-on-oom,reporting", stdin="pipe")
+        vm.expect("begin\n")
+        memory, descriptors = self.outside_ram(vm), self.descriptors(vm)
+        vm.expect(re.compile("all is well\n|something is not well\n"))
+        memory, descriptors = self.outside_ram(vm) - memory, self.descriptors(vm) - descriptors
+        # A second to come to rest, then one in which nothing is to be done.
+        time.sleep(1)
+        busy = self.loop_seconds(vm)
+        time.sleep(1)
+        busy = self.loop_seconds(vm) - busy
+        vm.send("k")
+        status = vm.wait()
+
+        lines = vm.output().splitlines()
+        self.assertEqual([line for line in lines if line and not line.startswith("ok ")], ["begin", "all is well"])
+        self.assertEqual(status, 0)
+        found = {tuple(line.split(":")[0].split()[1:]) for line in lines if line.startswith("ok ")}
+        for kind, wanted in LINES.items():
+            self.assertEqual({line for line in wanted.split() if (line, kind) not in found}, set(), kind)
+        self.assertLess(memory, MIB)
+        self.assertEqual(descriptors, 0)
+        self.assertLess(busy, 0.05)
+        self.assertEqual(read(constant), bytes(SECTOR) + GOOD + bytes(MIB - 2 * SECTOR))
+        content = read(writable)
+        self.assertEqual(len(content), MIB)
+        self.assertEqual(content[SECTOR:2 * SECTOR], GOOD)
+        self.assertEqual(content[16 * SECTOR:], bytes(MIB - 16 * SECTOR))  # the cases write below
+        self.assertEqual(sorted(os.listdir(folder)), files_before)
+        errors = vm.errors().splitlines()
+        self.assertTrue(all(line.startswith("televm: ") for line in errors), errors)
+        # Five lines a second, of one device at a time, and some that tell of those left out.
+        self.assertLess(len(errors), 10 * (time.monotonic() - begin) + 100)
+        self.assertEqual(errors[-1] + "\n", SHUT_DOWN)
+
+    def test_sync(self):
+        self.run_hostile("sync")
+
+    def test_uring(self):
+        self.run_hostile("uring")

@@ -1,0 +1,45 @@
+/* What of the KVM layer can be seen without KVM. */
+#include "kvm/kvm_isa.h"
+#include "kvm/kvm_vm.h"
+#include "test.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void says_what_the_host_lacks(void **state)
+{
+#ifdef __riscv
+	(void)state;
+	skip();
+#else
+	struct err err = { 0 };
+	struct kvm_vm vm;
+
+	(void)state;
+	assert_int_equal(kvm_vm_init(&vm, &err), -ENOSYS);
+	assert_non_null(strstr(err.text, "need a riscv64 host with KVM, and this is none"));
+	kvm_vm_deinit(&vm);
+	kvm_vm_deinit(&vm);
+#endif
+}
+
+static void names_extensions(void **state)
+{
+	(void)state;
+	assert_string_equal(kvm_isa_name(0), "a");
+	assert_null(kvm_isa_name(4)); /* h: guests do not nest */
+	assert_string_equal(kvm_isa_name(14), "ssaia");
+	assert_string_equal(kvm_isa_name(KVM_ISA_N_NAMES - 1), "zvfbfwma");
+	assert_null(kvm_isa_name(KVM_ISA_N_NAMES));
+	assert_null(kvm_isa_name(UINT32_MAX));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(says_what_the_host_lacks),
+		cmocka_unit_test(names_extensions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
