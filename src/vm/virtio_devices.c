@@ -40,7 +40,6 @@ struct virtio_devices {
 	struct rng *rng;
 	struct balloon *balloon;
 	struct virtio_console *console;
-	struct sbi_console sbi;
 };
 
 static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 4 <= LAYOUT_MAX_VIRTIO, "a slot for each");
@@ -210,22 +209,6 @@ static int add_balloon(struct virtio_devices *devices, const struct config_ballo
 	return ret != 0 ? ret : plug_in(devices, &devices->balloon->dev, err);
 }
 
-static size_t sbi_output(void *ctx, const uint8_t *bytes, size_t len)
-{
-	struct virtio_devices *devices = ctx;
-
-	return console_output_whole(&devices->console->console, bytes, len);
-}
-
-/* What is typed goes to the virtio console. */
-static size_t sbi_input(void *ctx, uint8_t *bytes, size_t len)
-{
-	(void)ctx;
-	(void)bytes;
-	(void)len;
-	return 0;
-}
-
 static int add_console(struct virtio_devices *devices, struct err *err)
 {
 	const struct virtio_console_config config = {
@@ -240,11 +223,6 @@ static int add_console(struct virtio_devices *devices, struct err *err)
 	devices->console = calloc(1, sizeof(*devices->console));
 	if (devices->console == NULL)
 		return no_memory(err);
-	devices->sbi = (struct sbi_console){
-		.output = sbi_output,
-		.input = sbi_input,
-		.ctx = devices,
-	};
 	ret = virtio_console_init(devices->console, "console", &config, devices->env->mem, &irq,
 				  devices->env->base, err);
 	return ret != 0 ? ret : plug_in(devices, &devices->console->dev, err);
@@ -303,11 +281,6 @@ void virtio_devices_describe(const struct virtio_devices *devices, struct fdt_ma
 {
 	memcpy(machine->virtio, devices->slots, sizeof(machine->virtio));
 	machine->n_virtio = devices->n_slots;
-}
-
-const struct sbi_console *virtio_devices_sbi_console(const struct virtio_devices *devices)
-{
-	return devices->console != NULL ? &devices->sbi : NULL;
 }
 
 void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int timeout_ms)

@@ -11,7 +11,6 @@
 
 #include "riscv/fdt.h"
 #include "util/err.h"
-#include "vm/vcpu_exit.h"
 
 #include <stdbool.h>
 
@@ -50,9 +49,6 @@ __attribute__((warn_unused_result)) int virtio_devices_new(struct virtio_devices
 
 /** Tell the device tree of them. */
 void virtio_devices_describe(const struct virtio_devices *devices, struct fdt_machine *machine);
-
-/** The console for the SBI's calls, where there is a virtio console; else NULL. */
-const struct sbi_console *virtio_devices_sbi_console(const struct virtio_devices *devices);
 
 /** Write out what the guest printed last, if by the virtio console. */
 void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int timeout_ms);

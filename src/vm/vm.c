@@ -147,14 +147,14 @@ static int add_memory(struct vm *vm, struct err *err)
 	return ret;
 }
 
-static int create_vcpus(struct vm *vm, unsigned int n_vcpus, struct err *err)
+static int create_vcpus(struct vm *vm, const struct vm_config *config, struct err *err)
 {
 	int ret = 0;
 
-	vm->vcpus = calloc(n_vcpus, sizeof(*vm->vcpus));
+	vm->vcpus = calloc(config->vcpu_count, sizeof(*vm->vcpus));
 	if (vm->vcpus == NULL)
-		return err_set(err, -ENOMEM, "no memory for %u vCPUs", n_vcpus);
-	for (unsigned int i = 0; i < n_vcpus && ret == 0; i++) {
+		return err_set(err, -ENOMEM, "no memory for %u vCPUs", config->vcpu_count);
+	for (unsigned int i = 0; i < config->vcpu_count && ret == 0; i++) {
 		struct vcpu *vcpu = &vm->vcpus[i];
 
 		ret = kvm_vcpu_init(&vcpu->kvm, &vm->kvm, i, err);
@@ -164,7 +164,9 @@ static int create_vcpus(struct vm *vm, unsigned int n_vcpus, struct err *err)
 		vcpu->env = &vm->exit_env;
 		vcpu->ended = on_vcpu_ended;
 		vcpu->ctx = vm;
-		ret = kvm_vcpu_enable_dbcn(&vcpu->kvm, err);
+		/* Where Linux finds it, that is hvc0, and the virtio console only hvc1. */
+		if (config->console != CONFIG_CONSOLE_VIRTIO)
+			ret = kvm_vcpu_enable_dbcn(&vcpu->kvm, err);
 	}
 	return ret;
 }
@@ -179,7 +181,7 @@ static int create_kvm(struct vm *vm, const struct vm_config *config, enum vm_fau
 	if (ret == 0)
 		ret = add_memory(vm, err);
 	if (ret == 0)
-		ret = create_vcpus(vm, config->vcpu_count, err);
+		ret = create_vcpus(vm, config, err);
 	if (ret == 0)
 		ret = irqchip_init(&vm->irqchip, &vm->kvm, &vm->bus, vm->vcpus, vm->n_vcpus,
 				   vm->n_sources, config->irqchip, err);
@@ -219,8 +221,6 @@ static int create_virtio(struct vm *vm, const struct vm_config *config, enum vm_
 
 	if (ret != 0 && is_users)
 		*fault = VM_FAULT_CONFIG;
-	if (ret == 0 && config->console == CONFIG_CONSOLE_VIRTIO)
-		vm->exit_env.console = virtio_devices_sbi_console(vm->virtio);
 	return ret;
 }
 

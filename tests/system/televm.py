@@ -303,6 +303,8 @@ class TestCase(unittest.TestCase):
         """Start Linux with a shell that `ask` of what is returned talks to."""
         vm = self.run_linux(*arguments, ask=TALK, append=append, stdin="pipe", **how)
         vm.expect("shell is up\n")
+        if HOST == "aia":
+            pin_vcpus(vm)
         return vm
 
     def power_off(self, vm, errors=SHUT_DOWN):
@@ -345,6 +347,16 @@ class TestCase(unittest.TestCase):
             if size is not None:
                 file.truncate(size)
         return path
+
+
+def pin_vcpus(vm):
+    """Keep each vCPU on one processor of the host. KVM before Linux 6.17 looks for the interrupts of a vCPU that
+    waits on the processor where its thread wakes up. When that is another one than where it fell asleep, it sleeps
+    on, until its own timer wakes it: each wait may then take seconds, or for ever."""
+    threads = sorted(int(thread) for thread in os.listdir(f"/proc/{vm.pid}/task"))
+    vcpus = [thread for thread in threads if "vcpu" in read(f"/proc/{vm.pid}/task/{thread}/comm").decode()]
+    for n, thread in enumerate(vcpus):
+        os.sched_setaffinity(thread, {n % os.cpu_count()})
 
 
 def host(*command, status=0):
