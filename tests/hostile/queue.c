@@ -398,8 +398,11 @@ static verdict length_beside(struct dev *d)
 
 	if (port->n_races == 0)
 		return not_applicable;
+	fill(dev_ptr(d, scratch(d)), d->kind == CONSOLE ? '\n' : 0, 16);
+	fill(dev_ptr(d, ram_end(d) - 1), '\n', 1);
 	/* A disk's request for its name, which needs no sector. */
-	fill(dev_ptr(d, scratch(d)), d->kind == BLK ? 8 : '\n', 1);
+	if (d->kind == BLK)
+		fill(dev_ptr(d, scratch(d)), 8, 1);
 	dev_boot(d);
 	if (!port->beside(port, toggle_length, d))
 		return not_applicable;
