@@ -17,6 +17,7 @@ enum {
 	REST_TICKS = 500, /* 50 us, where there are 10 million in a second */
 	PATIENCE = 400000,
 	WAITS_FOR_A_KEY = 10,
+	N_RACES = 100,
 	OTHER_HART = 1,
 	LINE_MAX = 200,
 	CONSOLE_RX = 0,
@@ -221,7 +222,7 @@ void guest_main(void)
 		.mmio_gpa = MMIO_GPA,
 		.patience = PATIENCE,
 		.can_misalign = false,
-		.can_race = true,
+		.n_races = N_RACES,
 	};
 	port_say(&guest.port, "begin\n");
 	hostile_run(&machine, &guest.port);

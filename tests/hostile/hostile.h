@@ -59,7 +59,7 @@ struct port {
 	uint64_t mmio_gpa;     /**< of the first slot */
 	unsigned int patience; /**< rests until something that does not happen never will */
 	bool can_misalign;     /**< read and write take any address: KVM does not */
-	bool can_race;         /**< with the devices, on the bytes of guest memory */
+	unsigned int n_races;  /**< how often to try one, on the bytes of guest memory; 0: none */
 };
 
 /* ---- a device, as its driver sees it ---- */

@@ -328,15 +328,21 @@ static verdict same_head_twice(struct dev *d)
 	return expect_served_or_broken(d);
 }
 
+/* A buffer at the end of RAM is in order or not by its length: to look twice is to step outside. */
 static void rewrite(void *ctx)
 {
-	static const uint64_t high[] = { 0, 0, UINT64_C(1) << 40 };
+	enum { LEN_MAX = 1200 };
 	struct machine *m = ctx;
 	const struct dev *d = &m->devs[0];
-	uint32_t n = next_random(m);
 	const struct ring *ring = &d->rings[d->queue];
+	const uint64_t places[] = {
+		d->good_gpa,
+		ram_end(d) - LEN_MAX / 2,
+		UINT64_C(1) << 40,
+	};
+	uint32_t n = next_random(m);
 
-	dev_desc(d, n % 4, high[n / 4 % 3] + d->good_gpa, n / 16 % 1200, (uint16_t)(n / 32768 % 8),
+	dev_desc(d, n % 4, places[n / 4 % 3], n / 16 % LEN_MAX, (uint16_t)(n / 32768 % 8),
 		 (uint16_t)(n / 262144 % 6));
 	ring->avail[2 + n % 8] = (uint16_t)(n / 8 % 5);
 }
@@ -346,12 +352,14 @@ static verdict rewritten_beside(struct dev *d)
 {
 	struct port *port = d->m->port;
 	struct machine *m = dev_ptr(d, scratch(d));
+	const uint8_t byte = d->kind == CONSOLE ? '\n' : 0xff;
 
-	if (!port->can_race)
+	if (port->n_races == 0)
 		return not_applicable;
 	dev_boot(d);
 	/* What becomes a disk's header by chance is about no sector. */
-	fill(dev_ptr(d, d->good_gpa), d->kind == CONSOLE ? '\n' : 0xff, PAGE);
+	fill(dev_ptr(d, d->good_gpa), byte, PAGE);
+	fill(dev_ptr(d, ram_end(d) - PAGE), byte, PAGE);
 	m->port = port;
 	m->random = 99;
 	m->devs[0] = *d;
@@ -365,6 +373,51 @@ static verdict rewritten_beside(struct dev *d)
 			good_kick(d);
 			port->rest(port);
 		}
+	}
+	(void)port->beside(port, NULL, NULL);
+	return NULL;
+}
+
+static void toggle_length(void *ctx)
+{
+	const struct dev *d = ctx;
+	volatile struct desc *desc = &d->rings[d->queue].desc[1];
+
+	desc->len = desc->len == 1 ? 2 : 1;
+}
+
+/* The last byte of RAM, or one more: whoever looks at the length twice steps outside. */
+static verdict length_beside(struct dev *d)
+{
+	const bool is_writable = d->kind == BLK || d->kind == RNG;
+	const struct buf bufs[] = {
+		{ scratch(d), d->kind == RNG ? 0 : 16, false },
+		{ ram_end(d) - 1, 1, is_writable },
+	};
+	struct port *port = d->m->port;
+
+	if (port->n_races == 0)
+		return not_applicable;
+	fill(dev_ptr(d, scratch(d)), d->kind == CONSOLE ? '\n' : 0, 16);
+	fill(dev_ptr(d, ram_end(d) - 1), '\n', 1);
+	/* A disk's request for its name, which needs no sector. */
+	if (d->kind == BLK)
+		fill(dev_ptr(d, scratch(d)), 8, 1);
+	dev_boot(d);
+	if (!port->beside(port, toggle_length, d))
+		return not_applicable;
+	for (unsigned int i = 0; i < port->n_races; i++) {
+		verdict why;
+
+		d->rings[d->queue].next_free = 0;
+		dev_add(d, d->queue, bufs, COUNT(bufs));
+		why = expect_served_or_broken(d);
+		if (why != NULL) {
+			(void)port->beside(port, NULL, NULL);
+			return why;
+		}
+		if (dev_status(d) != READY)
+			dev_boot(d);
 	}
 	(void)port->beside(port, NULL, NULL);
 	return NULL;
@@ -463,6 +516,7 @@ const struct hostile_case queue_cases[] = {
 	{ "Q09", EVERY, written_before_read, "what is written before what is read" },
 	{ "Q10", EVERY, same_head_twice, "the same head twice" },
 	{ "Q11", EVERY, rewritten_beside, "descriptors rewritten by another processor" },
+	{ "Q11", EVERY, length_beside, "a length that another processor changes" },
 	{ "Q12", EVERY, used_index_changed, "the used index written by the driver" },
 	{ "Q13", EVERY, random_events, "random event indices and flags" },
 	{ "Q14", EVERY, ring_is_full, "a full ring" },

@@ -4,7 +4,6 @@
  * Lines of the checklist that are not here need faults of the host, or time, or are about other
  * parts of the monitor; these tests have them:
  *
- *	Q11  with a hook at each load   unit/test_virtio.c, fuzz/fuzz_blk.c
  *	Q16  with hot-removed memory    there is none
  *	B09  faults of the host's file  unit/test_blk.c
  *	B10  rate limiter               unit/test_blk.c, unit/test_rate_limiter.c
