@@ -294,32 +294,32 @@ class Virtio(TestCase):
         self.ends(vm, 0, SHUT_DOWN)
         self.assertIn("\n37 111\n", vm.output())
 
-    def test_a_mebibyte(self):
-        want = "".join(f"{n}\n" for n in range(1, 165001))
-        self.assertGreater(len(want), 1 << 20)
+    def test_much(self):
+        """Linux sends 16 bytes at a time, and waits for each."""
         for harts in (1, 4):
             with self.subTest(harts=harts):
-                vm = self.run_linux(*self.FLAGS, "--cpus", str(harts), ask="seq 165000")
+                vm = self.run_linux(*self.FLAGS, "--cpus", str(harts), ask="seq 8000")
                 self.ends(vm, 0, SHUT_DOWN)
-                self.assertIn(want, vm.output())
+                self.assertIn("".join(f"{n}\n" for n in range(1, 8001)), vm.output())
 
     def test_much_to_a_slow_reader(self):
-        vm = self.run_linux(*self.FLAGS, ask="seq 30000", stdout="unread")
+        vm = self.run_linux(*self.FLAGS, ask="seq 8000", stdout="unread")
         got = bytearray()
         while data := os.read(vm.out_fd, 2000):
             got += data
             time.sleep(0.001)
         self.ends(vm, 0, SHUT_DOWN)
-        self.assertIn("".join(f"{n}\r\n" for n in range(1, 30001)).encode(), bytes(got))
+        self.assertIn("".join(f"{n}\r\n" for n in range(1, 8001)).encode(), bytes(got))
 
     def test_nobody_reads(self):
-        vm = self.run_linux(*self.FLAGS, ask="seq 30000", stdout="unread")
+        vm = self.run_linux(*self.FLAGS, ask="seq 8000", stdout="unread")
         self.assertEqual(vm.wait(), 0)
         self.assertRegex(vm.errors(), "console: [0-9]+ bytes of output are lost")
         self.assertTrue(vm.errors().endswith(SHUT_DOWN))
 
     def test_64_kib_from_a_pipe(self):
-        data = random.Random(1).randbytes(65536)
+        # Ctrl-o is the SysRq key of Linux's hvc consoles.
+        data = random.Random(1).randbytes(65536).replace(b"\x0f", b"o")
         vm = self.run_linux(*self.FLAGS, ask=f"stty raw -echo; echo go ahead; head -c {len(data)} | sha256sum", stdin="pipe")
         vm.expect("go ahead\n")
         vm.send(data)
