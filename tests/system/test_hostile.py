@@ -55,6 +55,7 @@ class Tap:
 class Hostile(TestCase):
     weight = 3
     MEMORY = 64 * MIB  # as the guest is made for
+    DEVICES = 7
 
     def disk(self, folder, name):
         path = f"{folder}/{name}"
@@ -100,6 +101,7 @@ class Hostile(TestCase):
         busy = self.loop_seconds(vm) - busy
         vm.send("k")
         status = vm.wait()
+        seconds = time.monotonic() - begin
 
         lines = [line for line in vm.output().split("\n") if line]
         odd = [i for i in range(1, len(lines) - 1) if not lines[i].startswith("ok ")]
@@ -120,8 +122,8 @@ class Hostile(TestCase):
         self.assertEqual(sorted(os.listdir(folder)), files_before)
         errors = vm.errors().splitlines()
         self.assertTrue(all(line.startswith("televm: ") for line in errors), errors)
-        # Five lines a second, of one device at a time, and some that tell of those left out.
-        self.assertLess(len(errors), 10 * (time.monotonic() - begin) + 100)
+        # For each device five lines a second, and one that tells how many were left out.
+        self.assertLess(len(errors), 6 * self.DEVICES * (seconds + 1))
         self.assertEqual(errors[-1] + "\n", SHUT_DOWN)
 
     def test_sync(self):
