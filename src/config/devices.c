@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MTU_MIN = 68, CID_MIN = 3 };
+enum { MTU_MIN = 68, CID_MIN = 3, SOCKET_PATH_MAX = UNIX_PATH_MAX - 12 };
 
 static const char *const engine_names[] = {
 	[DISK_ENGINE_SYNC] = "sync",
@@ -223,10 +223,11 @@ static int validate_vsock(const struct config_vsock *vsock, struct err *err)
 			       UINT32_MAX - 1, (unsigned long long)vsock->guest_cid);
 	if (vsock->path == NULL || vsock->path[0] == '\0')
 		return err_set(err, -EINVAL, "vsock: no path of a socket is given");
-	if (strlen(vsock->path) >= UNIX_PATH_MAX)
+	/* Ports of the host have this name with "_4294967295" behind it. */
+	if (strlen(vsock->path) > SOCKET_PATH_MAX)
 		return err_set(err, -EINVAL,
 			       "vsock: the path of the socket has %zu bytes, %d at most",
-			       strlen(vsock->path), UNIX_PATH_MAX - 1);
+			       strlen(vsock->path), SOCKET_PATH_MAX);
 	return 0;
 }
 

@@ -2,7 +2,7 @@
  * The memory balloon (virtio 1.2, section 5.5): the guest gives pages of its memory back to the
  * host, because it was asked to (a target for the balloon's size), because nobody uses them (free
  * page reporting), or during a run that the host starts (free page hinting). The pages stay part
- * of guest RAM: whichever the guest touches again is there, so no order of things can break it.
+ * of guest RAM: whichever the guest touches again is there, as zeros.
  *
  * Queues. Number 0 inflates and 1 deflates. Those for statistics, hints and reports follow in this
  * order, and one whose feature is not negotiated is left out of the numbers: this is how Linux
@@ -16,8 +16,10 @@
  * it back asks for new ones.
  *
  * Hinting. A run has a number, 2 or more, which the driver reads from the configuration and sends
- * before its hints; hints of any other run are dropped. STOP of the driver ends its list. It holds
- * the pages until the configuration says DONE.
+ * before its hints; hints of any other run are dropped. STOP of the driver ends its list. A driver
+ * shall hold the pages until the configuration says DONE, but Linux takes them back when it is short
+ * of memory, hints on the way or not: then memory that is in use again may become zeros. So nothing
+ * offers hinting to users yet; reporting, for which Linux waits, is the safe way.
  *
  * VIRTIO_BALLOON_F_PAGE_POISON is not offered, so no page that is given back is promised any
  * content, nor MUST_TELL_HOST: deflating needs no answer of ours.

@@ -218,10 +218,15 @@ static void write_queue(struct virtio_dev *dev, enum reg reg, uint32_t value)
 {
 	struct virtq *vq = selected_queue(dev);
 
-	if (vq == NULL || vq->is_ready ||
-	    dev->status !=
-		    (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK))
+	if (vq == NULL || dev->status != (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
+					  VIRTIO_STATUS_FEATURES_OK))
 		return;
+	if (vq->is_ready) {
+		/* A driver whose set-up fails takes it back; nothing has been looked at yet. */
+		if (reg == REG_QUEUE_READY && value == 0)
+			virtq_reset(vq);
+		return;
+	}
 	switch (reg) {
 	case REG_QUEUE_SIZE:
 		/* What does not fit 16 bits must not fit by being cut. */

@@ -538,8 +538,8 @@ static void vsock(void **state)
 		{ UINT64_MAX, "v", "18446744073709551615 is none" },
 		{ 3, NULL, "vsock: no path of a socket is given" },
 		{ 3, "", "vsock: no path of a socket is given" },
-		{ 3, path + 1, NULL },
-		{ 3, path, "vsock: the path of the socket has 108 bytes, 107 at most" },
+		{ 3, path + 12, NULL },
+		{ 3, path, "vsock: the path of the socket has 108 bytes, 96 at most" },
 	};
 	struct vm_config config;
 

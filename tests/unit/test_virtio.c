@@ -285,6 +285,21 @@ static void frozen_when_ready(void **state)
 	assert_int_equal(driver_status(d), 15);
 }
 
+/* 4.2.2.2: a driver whose set-up fails writes 0, reads it back, and may begin again. */
+static void a_queue_taken_back(void **state)
+{
+	struct driver *d = &((struct echo *)*state)->d;
+
+	driver_negotiate(d, VIRTIO_F_VERSION_1);
+	driver_place_queue(d, 0, QUEUE_SIZE);
+	driver_set_queue(d, 0);
+	assert_int_equal(rig_read32(&d->mmio, 0x44), 1);
+	rig_write32(&d->mmio, 0x44, 0);
+	assert_int_equal(rig_read32(&d->mmio, 0x44), 0);
+	driver_set_queue(d, 0);
+	assert_int_equal(rig_read32(&d->mmio, 0x44), 1);
+}
+
 /* T14 */
 static void reset_storm(void **state)
 {
@@ -674,6 +689,7 @@ int main(void)
 		TEST(sizes_that_cannot_be),
 		TEST(rings_that_cannot_be),
 		TEST(frozen_when_ready),
+		TEST(a_queue_taken_back),
 		TEST(reset_storm),
 		TEST(chains_from_before_it_was_ready),
 		TEST(interrupts),
