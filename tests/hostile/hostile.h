@@ -12,7 +12,7 @@
  * - native.c: in a program of `meson test`, on the device objects themselves, where
  * AddressSanitizer sees each step outside a ring (RAM ends at a guard page) and ThreadSanitizer
  * each race;
- * - guest.c: in a guest without an operating system, on TeleVM itself. tests/system/test_hostile.py
+ * - guest.c: in a guest without an operating system, on TeleVM itself. tests/system/long_hostile.py
  *   starts it, and looks at the monitor from outside.
  *
  * So there is no C library here, and what a case needs on the stack is small.
