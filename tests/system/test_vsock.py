@@ -7,6 +7,7 @@ import socket
 from televm import *
 
 BAD_CONFIG = 152
+BAD_ARGUMENTS = 153
 
 
 class Echo(threading.Thread):
