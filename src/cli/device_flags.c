@@ -154,6 +154,14 @@ static int net_user(void *target, const char *value, struct err *err)
 	return set_kind(target, CONFIG_NET_USER, err);
 }
 
+static int net_host(void *target, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	((struct config_net *)target)->reaches_host = true;
+	return 0;
+}
+
 static int net_id(void *target, const char *value, struct err *err)
 {
 	return vm_config_set_string(&((struct config_net *)target)->id, value, err);
@@ -192,6 +200,7 @@ static int net_ops(void *target, const char *value, struct err *err)
 static const struct option_row net_keys[] = {
 	{ .name = "tap", .value_name = "NAME", .set = net_tap },
 	{ .name = "user", .set = net_user },
+	{ .name = "host", .set = net_host },
 	{ .name = "id", .value_name = "NAME", .set = net_id },
 	{ .name = "mac", .value_name = "ADDRESS", .set = net_mac },
 	{ .name = "mtu", .value_name = "BYTES", .set = net_mtu },

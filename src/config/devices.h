@@ -35,8 +35,9 @@ struct config_disk {
 
 struct config_net {
 	enum config_net_kind kind;
-	char *tap; /**< name of the interface on the host */
-	char *id;  /**< NULL: made from its place, "net0" */
+	char *tap;         /**< name of the interface on the host */
+	bool reaches_host; /**< of CONFIG_NET_USER: the host's loopback, at the gateway's address */
+	char *id;          /**< NULL: made from its place, "net0" */
 	bool has_mac;
 	uint8_t mac[6];
 	uint16_t mtu;                      /**< 0: the driver's default */

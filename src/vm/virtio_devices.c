@@ -129,7 +129,7 @@ static int open_net(struct netdev **netdev, const struct config_net *config, str
 {
 	/* Without it the guest would reach what listens on the host's loopback, by the gateway. */
 	static const char *const args[] = { "--no-map-gw", NULL };
-	const struct passt_config passt = { .args = args };
+	const struct passt_config passt = { .args = config->reaches_host ? NULL : args };
 
 	if (config->kind == CONFIG_NET_USER)
 		return passt_new(netdev, &passt, err);

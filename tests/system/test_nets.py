@@ -246,7 +246,7 @@ class User(NetCase):
         return ["ip", "netns", "exec", self.name, *command]
 
     def talk(self, *keys):
-        vm = self.talk_to_linux("--net", ",".join(("user", *keys)), program=self.inside(TELEVM))
+        vm = self.talk_to_linux("--net", ",".join(("user", "host", *keys)), program=self.inside(TELEVM))
         script = "[ $1 != bound ] || { ip address add $ip/$mask dev eth0; ip route add default via $router; }"
         vm.ask(f"(echo '#!/bin/sh'; echo '{script}') >/tmp/got; chmod +x /tmp/got; ip link set eth0 up")
         vm.ask("udhcpc -i eth0 -n -q -s /tmp/got 2>&1")
