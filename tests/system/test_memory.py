@@ -39,6 +39,8 @@ class Balloon(MemoryCase):
             with self.subTest(harts=harts):
                 vm = self.talk_to_linux("--balloon", "size=128M,stats=1", "--cpus", str(harts))
                 device = self.balloon(vm)
+                # It fills while user space is already up.
+                eventually("the balloon is full", lambda: self.memory(vm) < 128 * MIB)
                 with_balloon = self.memory(vm)
                 vm.ask(f"echo {device} >{BALLOON}/unbind")
                 self.assertGreater(self.memory(vm) - with_balloon, 120 * MIB)
