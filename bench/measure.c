@@ -16,29 +16,20 @@
  * then with -i files as "file PATH", their lines after a tab each, and with -x "end STATUS WALL".
  */
 
+#include "monitor.h"
+
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define MAX_RUNS 64
-/*
- * By the host's clock, and so never waited for: a counting host's clock jumps ahead when there is
- * nothing to do. It does so while the disk is read, too, hence the length.
- */
-#define TIMEOUT_MS 3600000
-#define SETTLE_MS  2000 /* a monitor may put things away a while after the start */
-#define NS         1000000000LL
+#define MAX_RUNS  64
+#define SETTLE_MS 2000 /* a monitor may put things away a while after the start */
 
 struct options {
 	const char *text;
@@ -48,61 +39,8 @@ struct options {
 	char **command;
 };
 
-struct run {
-	pid_t pid;
-	int console;
-	int64_t begin;
-};
-
-static struct run runs[MAX_RUNS];
+static struct monitor runs[MAX_RUNS];
 static int n_runs;
-
-static void kill_all(void)
-{
-	for (int i = 0; i < n_runs; i++)
-		kill(runs[i].pid, SIGKILL);
-	while (wait(NULL) > 0)
-		;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "measure: %s\n", what);
-	kill_all();
-	exit(1);
-}
-
-static int64_t read_clock(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * NS + now.tv_nsec;
-}
-
-/* The monitor's input is a pipe that stays open and empty, its output one that we read. */
-static void start(struct run *run, char **command)
-{
-	int in[2];
-	int out[2];
-
-	if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0)
-		die("no pipe");
-	run->console = out[0];
-	run->begin = read_clock(CLOCK_MONOTONIC);
-	run->pid = vfork();
-	if (run->pid < 0)
-		die("no process");
-	if (run->pid == 0) {
-		dup2(in[0], 0);
-		dup2(out[1], 1);
-		execv(command[0], command);
-		_exit(127);
-	}
-	n_runs++;
-	close(in[0]);
-	close(out[1]);
-}
 
 static bool seen(const char *output, const char *text)
 {
@@ -111,18 +49,18 @@ static bool seen(const char *output, const char *text)
 	return at && (text ? strchr(at, '\n') != NULL : *at != 0);
 }
 
-static void wait_for_text(struct run *run, const char *text)
+static void wait_for_text(struct monitor *run, const char *text)
 {
 	static char output[65536];
 	size_t used = 0;
-	struct pollfd poll_fd = { .fd = run->console, .events = POLLIN };
+	struct pollfd poll_fd = { .fd = run->output, .events = POLLIN };
 	ssize_t n;
 
 	output[0] = 0;
 	while (!seen(output, text)) {
 		n = 0;
 		if (used == sizeof(output) - 1 || poll(&poll_fd, 1, TIMEOUT_MS) <= 0 ||
-		    (n = read(run->console, output + used, sizeof(output) - 1 - used)) <= 0) {
+		    (n = read(run->output, output + used, sizeof(output) - 1 - used)) <= 0) {
 			fprintf(stderr, "%s\n", output);
 			die(n < 0 ? "cannot read" : "the guest did not print what was expected");
 		}
@@ -133,11 +71,11 @@ static void wait_for_text(struct run *run, const char *text)
 
 static void measure(const struct options *options)
 {
-	struct run *run = &runs[n_runs];
+	struct monitor *run = &runs[n_runs++];
 	clockid_t cpu_clock;
 	int64_t wall;
 
-	start(run, options->command);
+	monitor_start(run, options->command);
 	wait_for_text(run, options->text);
 	wall = read_clock(CLOCK_MONOTONIC) - run->begin;
 	clock_getcpuclockid(run->pid, &cpu_clock);
@@ -172,25 +110,6 @@ static void show_folder(const char *folder)
 		closedir(dir);
 }
 
-/* KVM's own counts of a machine are in a folder PID-FD. */
-static void show_kvm(pid_t pid)
-{
-	static const char kvm[] = "/sys/kernel/debug/kvm";
-	char start_of_name[32];
-	char path[512];
-	struct dirent *entry;
-	DIR *dir = opendir(kvm);
-
-	snprintf(start_of_name, sizeof(start_of_name), "%d-", pid);
-	while (dir && (entry = readdir(dir)))
-		if (strncmp(entry->d_name, start_of_name, strlen(start_of_name)) == 0) {
-			snprintf(path, sizeof(path), "%s/%s", kvm, entry->d_name);
-			show_folder(path);
-		}
-	if (dir)
-		closedir(dir);
-}
-
 /* What is free and what for the rest is used; zoneinfo has the free pages that meminfo omits. */
 static void show_memory(void)
 {
@@ -201,13 +120,14 @@ static void show_memory(void)
 static void show(pid_t pid)
 {
 	static const char *const names[] = { "status", "smaps" };
-	char path[64];
+	char path[256];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(path, sizeof(path), "/proc/%d/%s", pid, names[i]);
 		show_file(path);
 	}
-	show_kvm(pid);
+	if (kvm_folder(pid, path, sizeof(path)))
+		show_folder(path);
 	show_memory();
 }
 
@@ -252,7 +172,7 @@ int main(int argc, char **argv)
 		printf("end %d %lld\n", status,
 		       (long long)(read_clock(CLOCK_MONOTONIC) - runs[0].begin));
 	} else {
-		kill_all();
+		kill_monitors();
 	}
 	return 0;
 }
