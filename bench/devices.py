@@ -7,7 +7,7 @@ mark to mark. The difference between the two, divided by the difference in opera
 from monitors import GUESTS, Guest, line, monitor_command
 
 PHASES = "/share/phases"
-FOLDER = "/tmp/bench"
+FOLDER = "/var/tmp/bench"
 DISK = FOLDER + "/disk"
 SOCKET = FOLDER + "/vsock"
 TAP = "bench0"
@@ -32,15 +32,16 @@ class Failed(Exception):
 # What is run
 
 PREPARE = {
-    "disk": f"mkdir -p {FOLDER}; mount -t tmpfs -o size=200m bench {FOLDER}; "
-            f"dd if=/dev/zero of={DISK} bs=1M count=128 2>/dev/null",
+    # A file of the host's ext4, in its page cache. Nothing is written back meanwhile.
+    "disk": f"mkdir -p {FOLDER}; echo 0 >/proc/sys/vm/dirty_writeback_centisecs; "
+            f"[ -f {DISK} ] || dd if=/dev/zero of={DISK} bs=1M count=128 conv=fsync 2>/dev/null",
     "net": "modprobe tun; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; "
            f"ip tuntap add dev {TAP} mode tap; ip address add 10.9.0.1/24 dev {TAP}; ip link set {TAP} up; "
            "iperf3 -s >/dev/null & peer=$!",
     "vsock": f"modprobe vhost_vsock; mkdir -p {FOLDER}; /share/stream serve",
 }
 CLEAN_UP = {
-    "disk": f"umount {FOLDER}",
+    "disk": "true",
     "net": f"kill $peer; wait $peer; ip link delete {TAP}",
     "vsock": "kill $peer; wait $peer",
 }
@@ -50,7 +51,7 @@ def guest_of(experiment):
     guest = Guest(initrd="initramfs.devices.cpio", mib=MIB, huge=True, words=f" bench={experiment}")
     if experiment == "vsock":
         return guest.add(vsock=SOCKET)
-    guest.add(read_only_disk=f"{GUESTS}/rootfs.ext4")
+    guest.add(read_only_disk=f"{GUESTS}/tools.ext4")
     return guest.add(disk=DISK) if experiment == "disk" else guest.add(tap=TAP)
 
 
@@ -65,7 +66,7 @@ def script_of(experiment, host, monitor, options):
     peer = "" if experiment == "disk" else "-p $peer "
     # Waiting in KVM for a guest that sleeps would count as work.
     return ["echo 0 >/sys/module/kvm/parameters/halt_poll_ns", f"reserve {MIB // 2}", prepare,
-            f"{PHASES} {peer}{line(command)}", CLEAN_UP[experiment], "reserve 0; rm -rf " + FOLDER]
+            f"{PHASES} {peer}{line(command)}", CLEAN_UP[experiment], "reserve 0"]
 
 
 # What comes back
@@ -112,7 +113,7 @@ def add_operation(rows, name, monitor, phases, traced):
     peer = values(lambda phase: phase.clocks["peer"])
     host = [round(a - p - guest) for a, p in zip(everything, peer)]
     rows.add(f"{name}-host", monitor, host, "instructions", guest=round(guest), peer=round(peer[-1]),
-             cpu=round(values(lambda phase: phase.clocks["cpu"])[-1]))
+             monitor_cpu=round(values(lambda phase: phase.clocks["cpu"])[-1]))
     rows.add(f"{name}-all", monitor, [round(value) for value in everything], "instructions",
              wall=round(values(lambda phase: phase.clocks["wall"])[-1]))
     rows.add(f"{name}-exits", monitor, [round(value, 2) for value in values(lambda phase: phase.exits)], "count",

@@ -60,15 +60,6 @@ struct clocks {
 
 /* ---- counters ---- */
 
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		die(path);
-	close(fd);
-}
-
 /* Processor time of all programs: cpu0's seventh number. */
 static int64_t busy(void)
 {
@@ -119,50 +110,121 @@ static void print_exits(const struct counting *counting)
 
 /* ---- the trace ---- */
 
+/* The kernel's ring buffer as it is read from trace_pipe_raw; events/header_page and header_event.
+ */
+enum {
+	SUB_BUFFER = 4096,
+	TYPE_LONG = 0, /* the length is in the word behind */
+	TYPE_DATA_MAX = 28,
+	TYPE_PADDING = 29,
+	TYPE_EXTEND = 30, /* the delta goes on in the word behind */
+	TYPE_STAMP = 31,
+	TYPE_BITS = 5,
+	DELTA_BITS = 27,
+};
+
+struct sub_buffer {
+	uint64_t time;
+	uint64_t committed;
+	uint32_t words[(SUB_BUFFER - 16) / 4];
+};
+
+#define COMMITTED_MASK 0xfffff
+
+struct trace {
+	uint16_t entry_id;
+	uint16_t exit_id;
+	int64_t entered; /* -1: it has not been */
+	int64_t total;
+	int64_t shortest;
+	long n;
+};
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		die(path);
+	close(fd);
+}
+
+static uint16_t event_id(const char *path)
+{
+	unsigned int id = 0;
+	FILE *file = fopen(path, "re");
+
+	if (!file || fscanf(file, "%u", &id) != 1)
+		die(path);
+	fclose(file);
+	return (uint16_t)id;
+}
+
+static void on_event(struct trace *trace, uint16_t id, int64_t now)
+{
+	if (id == trace->exit_id && trace->entered >= 0) {
+		int64_t time = now - trace->entered;
+
+		trace->total += time;
+		if (trace->n == 0 || time < trace->shortest)
+			trace->shortest = time;
+		trace->n++;
+	}
+	trace->entered = id == trace->entry_id ? now : -1;
+}
+
+static void read_sub_buffer(struct trace *trace, const struct sub_buffer *buffer)
+{
+	size_t n_words = (buffer->committed & COMMITTED_MASK) / 4;
+	int64_t now = (int64_t)buffer->time;
+
+	for (size_t at = 0; at < n_words;) {
+		uint32_t type = buffer->words[at] & ((1U << TYPE_BITS) - 1);
+		uint64_t delta = buffer->words[at] >> TYPE_BITS;
+		uint64_t more = (uint64_t)buffer->words[at + 1] << DELTA_BITS;
+
+		if (type == TYPE_STAMP)
+			die("the trace has a kind of time that is not expected");
+		now += (int64_t)(type == TYPE_EXTEND ? delta + more : delta);
+		if (type == TYPE_PADDING && delta == 0)
+			return;
+		if (type == TYPE_EXTEND) {
+			at += 2;
+		} else if (type == TYPE_LONG || type == TYPE_PADDING) {
+			if (type == TYPE_LONG)
+				on_event(trace, (uint16_t)buffer->words[at + 2], now);
+			at += 1 + buffer->words[at + 1] / 4;
+		} else {
+			on_event(trace, (uint16_t)buffer->words[at + 1], now);
+			at += 1 + type;
+		}
+	}
+}
+
 static void start_trace(void)
 {
+	write_file(TRACING "trace_clock", "mono");
 	write_file(TRACING "trace", "\n");
 	write_file(TRACING "events/kvm/kvm_entry/enable", "1");
 	write_file(TRACING "events/kvm/kvm_exit/enable", "1");
 }
 
-/* "COMMAND-PID [000] ..... SECONDS.MICROSECONDS: kvm_exit: …", with the clock's nanoseconds there.
- */
 static void print_guest_time(void)
 {
-	char line[LINE * 2];
-	long long total = 0;
-	long long shortest = -1;
-	long long entered = -1;
-	long n = 0;
-	FILE *file = fopen(TRACING "trace", "re");
+	static struct sub_buffer buffer;
+	struct trace trace = {
+		.entry_id = event_id(TRACING "events/kvm/kvm_entry/id"),
+		.exit_id = event_id(TRACING "events/kvm/kvm_exit/id"),
+		.entered = -1,
+	};
+	int fd = open(TRACING "per_cpu/cpu0/trace_pipe_raw", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
-	while (file && fgets(line, sizeof(line), file)) {
-		char *at = strstr(line, ": kvm_e");
-		long long now;
-		char *start = at;
-
-		if (!at)
-			continue;
-		while (start > line && start[-1] != ' ')
-			start--;
-		now = atoll(start);
-		if (strncmp(at, ": kvm_entry", 11) == 0) {
-			entered = now;
-			continue;
-		}
-		if (entered >= 0) {
-			total += now - entered;
-			if (shortest < 0 || now - entered < shortest)
-				shortest = now - entered;
-			n++;
-		}
-		entered = -1;
-	}
-	if (!file || n == 0)
+	while (fd >= 0 && read(fd, &buffer, sizeof(buffer)) > 0)
+		read_sub_buffer(&trace, &buffer);
+	if (fd < 0 || trace.n == 0)
 		die("no trace");
-	fclose(file);
-	printf("guest %lld %ld %lld\n", total, n, shortest);
+	close(fd);
+	printf("guest %lld %ld %lld\n", (long long)trace.total, trace.n, (long long)trace.shortest);
 }
 
 static void end_trace(void)

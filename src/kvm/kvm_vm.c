@@ -1,5 +1,6 @@
 #include "kvm/kvm_vm.h"
 
+#include "riscv/layout.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
 
@@ -152,6 +153,30 @@ int kvm_vm_add_memory(struct kvm_vm *vm, uint64_t gpa, uint64_t size, void *hva,
 			       (unsigned long long)(size / MIB), (unsigned long long)gpa);
 	vm->n_slots++;
 	return 0;
+}
+
+void kvm_page_init(struct kvm_page *page, struct kvm_vm *vm, uint64_t gpa, void *hva)
+{
+	*page = (struct kvm_page){
+		.vm_fd = vm->vm_fd,
+		.slot = vm->n_slots++,
+		.gpa = gpa,
+		.hva = hva,
+	};
+}
+
+void kvm_page_set_visible(const struct kvm_page *page, bool is_visible)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = page->slot,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = page->gpa,
+		.memory_size = is_visible ? LAYOUT_PAGE_SIZE : 0,
+		.userspace_addr = (uint64_t)(uintptr_t)page->hva,
+	};
+
+	/* Taking away one that could not be given fails, too. */
+	(void)ioctl(page->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 int kvm_vm_add_ioeventfd(struct kvm_vm *vm, uint64_t gpa, uint32_t value, int fd, struct err *err)

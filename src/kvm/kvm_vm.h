@@ -1,6 +1,6 @@
 /*
  * One virtual machine in KVM: the checks that tell a user what the host lacks, the VM itself and
- * its memory slots. All functions run on the thread that builds the machine.
+ * its memory slots. Functions run on the thread that builds the machine, if they do not say else.
  */
 #pragma once
 
@@ -32,6 +32,23 @@ __attribute__((warn_unused_result)) int kvm_vm_init(struct kvm_vm *vm, struct er
 __attribute__((warn_unused_result)) int kvm_vm_add_memory(struct kvm_vm *vm, uint64_t gpa,
 							  uint64_t size, void *hva,
 							  struct err *err);
+
+/** A page that the guest reads as memory, while a write to it is an exit. */
+struct kvm_page {
+	int vm_fd;
+	unsigned int slot;
+	uint64_t gpa;
+	void *hva;
+};
+
+/** Hidden at first. \p hva, a whole page, is borrowed. */
+void kvm_page_init(struct kvm_page *page, struct kvm_vm *vm, uint64_t gpa, void *hva);
+
+/**
+ * Whether the guest finds it. Where it does not, also because the host cannot, reading is an exit
+ * too. No vCPU reads it any more when it has been hidden. Any thread, one at a time.
+ */
+void kvm_page_set_visible(const struct kvm_page *page, bool is_visible);
 
 /** Have a 32-bit write of \p value at \p gpa signal the eventfd \p fd instead of reaching us. */
 __attribute__((warn_unused_result)) int kvm_vm_add_ioeventfd(struct kvm_vm *vm, uint64_t gpa,

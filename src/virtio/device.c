@@ -3,6 +3,7 @@
 #include "util/assert.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "virtio/mmio.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -54,15 +55,12 @@ static void process(struct virtio_dev *dev, unsigned int queue)
 		virtio_dev_kick(dev, queue);
 }
 
+/* Never emptied: each kick is an edge, whatever the counter says. It would be full after 2^64. */
 static void on_kick(evutil_socket_t fd, short what, void *ctx)
 {
 	struct virtio_dev *dev = ctx;
-	uint64_t n_kicks;
 
 	(void)what;
-	/* Emptied whether or not the queue is in use: a kick cannot make the loop spin. */
-	if (read(fd, &n_kicks, sizeof(n_kicks)) != sizeof(n_kicks))
-		return;
 	for (unsigned int i = 0; i < dev->class->n_queues; i++) {
 		if (dev->kick_fds[i] == fd)
 			process(dev, i);
@@ -72,8 +70,8 @@ static void on_kick(evutil_socket_t fd, short what, void *ctx)
 int virtio_dev_start(struct virtio_dev *dev, struct event_base *base, struct err *err)
 {
 	for (unsigned int i = 0; i < dev->class->n_queues; i++) {
-		dev->kick_events[i] =
-			event_new(base, dev->kick_fds[i], EV_READ | EV_PERSIST, on_kick, dev);
+		dev->kick_events[i] = event_new(base, dev->kick_fds[i],
+						EV_READ | EV_PERSIST | EV_ET, on_kick, dev);
 		if (dev->kick_events[i] == NULL || event_add(dev->kick_events[i], NULL) != 0)
 			return err_set(err, -ENOMEM, "%s '%s': no memory for the event loop",
 				       dev->class->name, dev->id);
@@ -126,6 +124,7 @@ void virtio_dev_kick(struct virtio_dev *dev, unsigned int queue)
 void virtio_dev_config_changed(struct virtio_dev *dev)
 {
 	dev->config_generation++;
+	virtio_mmio_show_config(dev);
 	if ((dev->status & VIRTIO_STATUS_DRIVER_OK) != 0)
 		virtio_dev_interrupt(dev, VIRTIO_ISR_CONFIG);
 }
@@ -141,6 +140,7 @@ void virtio_dev_break(struct virtio_dev *dev, const char *format, ...)
 	log_guest(&dev->log_limit, "%s '%s' stops until it is reset: %s", dev->class->name, dev->id,
 		  why);
 	dev->status |= VIRTIO_STATUS_NEEDS_RESET;
+	virtio_mmio_show(dev);
 	/* 2.1.2: a driver that is not ready is not told. */
 	if ((dev->status & VIRTIO_STATUS_DRIVER_OK) != 0)
 		virtio_dev_interrupt(dev, VIRTIO_ISR_CONFIG);
@@ -166,6 +166,7 @@ void virtio_dev_interrupt(struct virtio_dev *dev, enum virtio_isr reason)
 {
 	pthread_mutex_lock(&dev->irq_lock);
 	dev->isr |= reason;
+	virtio_mmio_show_isr(dev);
 	irq_raise(&dev->irq);
 	pthread_mutex_unlock(&dev->irq_lock);
 }
@@ -174,6 +175,7 @@ void virtio_dev_acknowledge(struct virtio_dev *dev, uint32_t reasons)
 {
 	pthread_mutex_lock(&dev->irq_lock);
 	dev->isr &= ~reasons;
+	virtio_mmio_show_isr(dev);
 	/* A level that falls while a reason is left would lose it, so both change together. */
 	if (dev->isr == 0)
 		irq_lower(&dev->irq);

@@ -3,7 +3,7 @@
  * does, and the live state of one device, which is embedded in the structure of its kind.
  *
  * A device is guest memory, an interrupt line, its queues and its bytes of configuration. It does
- * not know its address or its transport, nor KVM, so it runs in a unit test on any machine.
+ * not know its address, nor KVM, so it runs in a unit test on any machine.
  *
  * Threads. vCPU threads reach the registers (mmio.c). Queues are worked on by the I/O thread alone:
  * a kick is an eventfd, and KVM writes it while the vCPU goes on (ioeventfd). One lock covers both,
@@ -84,6 +84,14 @@ struct virtio_dev_class {
 			     unsigned int len);
 };
 
+/** The registers as memory. See mmio.h. */
+struct virtio_page {
+	uint8_t *bytes; /**< NULL: nobody reads them */
+	/** Whether the guest reads the memory itself; NULL when it never does. */
+	void (*set_visible)(void *ctx, bool is_visible);
+	void *ctx;
+};
+
 struct virtio_dev {
 	const struct virtio_dev_class *class;
 	const char *id; /**< names it in messages; borrowed */
@@ -107,6 +115,7 @@ struct virtio_dev {
 
 	pthread_mutex_t irq_lock; /**< of isr and the line's level together */
 	uint32_t isr;
+	struct virtio_page page; /**< what the driver reads, kept by mmio.c */
 	struct log_limit log_limit;
 };
 

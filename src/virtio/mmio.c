@@ -3,6 +3,10 @@
 #include "util/bits.h"
 #include "virtio/device.h"
 
+#include <endian.h>
+#include <stdatomic.h>
+#include <string.h>
+
 /* 4.2.2, table 4.1 */
 enum reg {
 	REG_MAGIC = 0x00,
@@ -45,17 +49,6 @@ static struct virtq *selected_queue(struct virtio_dev *dev)
 	return dev->queue_sel < dev->class->n_queues ? &dev->queues[dev->queue_sel] : NULL;
 }
 
-/* ---- configuration ---- */
-
-static uint64_t read_config(struct virtio_dev *dev, uint64_t offset, unsigned int len)
-{
-	uint8_t bytes[8] = { 0 };
-
-	for (unsigned int i = 0; i < len && offset + i < dev->config_size; i++)
-		bytes[i] = dev->config[offset + i];
-	return load_le(bytes, len);
-}
-
 static void write_config(struct virtio_dev *dev, uint64_t offset, unsigned int len, uint64_t value)
 {
 	uint8_t bytes[8];
@@ -74,52 +67,75 @@ static uint32_t half(uint64_t value, uint32_t sel)
 	return sel > 1 ? 0 : (uint32_t)(value >> (32 * sel));
 }
 
-static uint32_t read_control(struct virtio_dev *dev, uint64_t reg)
+/* At once: a vCPU may be reading it. */
+static void put(struct virtio_dev *dev, enum reg reg, uint32_t value)
+{
+	_Atomic uint32_t *at = (_Atomic uint32_t *)(void *)(dev->page.bytes + reg);
+
+	atomic_store_explicit(at, htole32(value), memory_order_release);
+}
+
+static void put_constants(struct virtio_dev *dev)
+{
+	put(dev, REG_MAGIC, MAGIC);
+	put(dev, REG_VERSION, VERSION);
+	put(dev, REG_DEVICE_ID, dev->class->device_id);
+	put(dev, REG_VENDOR_ID, VENDOR_ID);
+	/* 4.2.2: no such region */
+	put(dev, REG_SHM_LEN_LOW, UINT32_MAX);
+	put(dev, REG_SHM_LEN_HIGH, UINT32_MAX);
+	put(dev, REG_SHM_BASE_LOW, UINT32_MAX);
+	put(dev, REG_SHM_BASE_HIGH, UINT32_MAX);
+}
+
+void virtio_mmio_show(struct virtio_dev *dev)
 {
 	const struct virtq *vq = selected_queue(dev);
 
-	switch ((enum reg)reg) {
-	case REG_MAGIC:
-		return MAGIC;
-	case REG_VERSION:
-		return VERSION;
-	case REG_DEVICE_ID:
-		return dev->class->device_id;
-	case REG_VENDOR_ID:
-		return VENDOR_ID;
-	case REG_DEVICE_FEATURES:
-		return half(dev->offered, dev->device_features_sel);
-	case REG_QUEUE_SIZE_MAX:
-		return vq == NULL ? 0 : vq->size_max;
-	case REG_QUEUE_READY:
-		return vq == NULL ? 0 : vq->is_ready;
-	case REG_STATUS:
-		return dev->status;
-	case REG_SHM_LEN_LOW:
-	case REG_SHM_LEN_HIGH:
-	case REG_SHM_BASE_LOW:
-	case REG_SHM_BASE_HIGH:
-		return UINT32_MAX; /* 4.2.2: no such region */
-	case REG_CONFIG_GENERATION:
-		return dev->config_generation;
-	default:
-		return 0;
-	}
+	if (dev->page.bytes == NULL)
+		return;
+	put(dev, REG_DEVICE_FEATURES, half(dev->offered, dev->device_features_sel));
+	put(dev, REG_QUEUE_SIZE_MAX, vq == NULL ? 0 : vq->size_max);
+	put(dev, REG_QUEUE_READY, vq == NULL ? 0 : vq->is_ready);
+	put(dev, REG_STATUS, dev->status);
+	put(dev, REG_CONFIG_GENERATION, dev->config_generation);
+	memcpy(dev->page.bytes + VIRTIO_MMIO_CONFIG, dev->config, dev->config_size);
+}
+
+void virtio_mmio_show_config(struct virtio_dev *dev)
+{
+	if (dev->page.set_visible != NULL)
+		dev->page.set_visible(dev->page.ctx, false);
+	virtio_mmio_show(dev);
+	if (dev->page.set_visible != NULL)
+		dev->page.set_visible(dev->page.ctx, true);
+}
+
+void virtio_mmio_show_isr(struct virtio_dev *dev)
+{
+	if (dev->page.bytes != NULL)
+		put(dev, REG_INTERRUPT_STATUS, dev->isr);
+}
+
+void virtio_mmio_attach(struct virtio_dev *dev, const struct virtio_page *page)
+{
+	dev->page = *page;
+	put_constants(dev);
+	virtio_mmio_show_config(dev);
 }
 
 static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
 {
 	struct virtio_dev *dev = device;
-	uint64_t value = 0;
+	uint64_t value;
 
 	/* The way of every interrupt: not behind the lock, which the I/O thread may hold long. */
 	if (offset == REG_INTERRUPT_STATUS && len == 4)
 		return virtio_dev_isr(dev);
+	if (dev->page.bytes == NULL || offset > VIRTIO_MMIO_SIZE - len)
+		return 0;
 	pthread_mutex_lock(&dev->lock);
-	if (offset >= VIRTIO_MMIO_CONFIG)
-		value = read_config(dev, offset - VIRTIO_MMIO_CONFIG, len);
-	else if (len == 4)
-		value = read_control(dev, offset);
+	value = load_le(dev->page.bytes + offset, len);
 	pthread_mutex_unlock(&dev->lock);
 	return value;
 }
@@ -300,6 +316,7 @@ static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t
 		write_config(dev, offset - VIRTIO_MMIO_CONFIG, len, value);
 	else if (len == 4)
 		write_control(dev, offset, (uint32_t)value);
+	virtio_mmio_show(dev);
 	pthread_mutex_unlock(&dev->lock);
 }
 

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct disk_device {
@@ -34,6 +35,9 @@ struct virtio_devices {
 	const struct virtio_env *env; /* while they are made */
 	unsigned int n_slots;
 	struct fdt_virtio slots[LAYOUT_MAX_VIRTIO];
+	uint8_t *register_pages; /* one for each slot */
+	size_t register_bytes;
+	struct kvm_page pages[LAYOUT_MAX_VIRTIO];
 	struct disk_device *disks[CONFIG_DISKS_MAX];
 	struct net_device *nets[CONFIG_NETS_MAX];
 	struct vsock *vsock;
@@ -75,6 +79,24 @@ static int tie_kicks(const struct virtio_devices *devices, const struct virtio_d
 	return ret;
 }
 
+static void set_visible(void *ctx, bool is_visible)
+{
+	kvm_page_set_visible(ctx, is_visible);
+}
+
+static void show_registers(struct virtio_devices *devices, struct virtio_dev *dev, uint64_t gpa)
+{
+	struct kvm_page *page = &devices->pages[devices->n_slots];
+	const struct virtio_page registers = {
+		.bytes = devices->register_pages + (size_t)devices->n_slots * VIRTIO_MMIO_SIZE,
+		.set_visible = set_visible,
+		.ctx = page,
+	};
+
+	kvm_page_init(page, devices->env->kvm, gpa, registers.bytes);
+	virtio_mmio_attach(dev, &registers);
+}
+
 /* Put a device that is made into the next slot. */
 static int plug_in(struct virtio_devices *devices, struct virtio_dev *dev, struct err *err)
 {
@@ -86,6 +108,8 @@ static int plug_in(struct virtio_devices *devices, struct virtio_dev *dev, struc
 			   dev->class->name, err);
 	if (ret == 0)
 		ret = tie_kicks(devices, dev, gpa, err);
+	if (ret == 0)
+		show_registers(devices, dev, gpa);
 	if (ret == 0)
 		ret = virtio_dev_start(dev, devices->env->base, err);
 	devices->slots[devices->n_slots] =
@@ -230,6 +254,21 @@ static int add_console(struct virtio_devices *devices, struct err *err)
 
 /* ---- all of them ---- */
 
+static int alloc_registers(struct virtio_devices *devices, unsigned int n_slots, struct err *err)
+{
+	size_t bytes = (size_t)n_slots * VIRTIO_MMIO_SIZE;
+	void *pages;
+
+	if (n_slots == 0)
+		return 0;
+	pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pages == MAP_FAILED)
+		return no_memory(err);
+	devices->register_pages = pages;
+	devices->register_bytes = bytes;
+	return 0;
+}
+
 static int add_those_with_files(struct virtio_devices *devices, const struct vm_config *config,
 				struct err *err)
 {
@@ -269,6 +308,9 @@ int virtio_devices_new(struct virtio_devices **devicesp, const struct vm_config 
 		return no_memory(err);
 	*devicesp = devices;
 	devices->env = env;
+	ret = alloc_registers(devices, virtio_devices_count(config), err);
+	if (ret != 0)
+		return ret;
 	ret = add_those_with_files(devices, config, err);
 	*is_users = ret != 0 && ret != -ENOMEM;
 	if (ret == 0)
@@ -323,6 +365,8 @@ void virtio_devices_free(struct virtio_devices *devices)
 		balloon_deinit(devices->balloon);
 	if (devices->console != NULL)
 		virtio_console_deinit(devices->console);
+	if (devices->register_pages != NULL)
+		munmap(devices->register_pages, devices->register_bytes);
 	free(devices->vsock);
 	free(devices->rng);
 	free(devices->balloon);

@@ -77,6 +77,7 @@ struct host {
 	struct event_base *base;
 	unsigned int n_devices;
 	struct rig_irq irqs[N_DEVICES];
+	_Alignas(uint32_t) uint8_t registers[N_DEVICES][WINDOW_SIZE];
 	char dir[32];
 	struct disk disks[N_DISKS];
 	struct blk blks[N_DISKS];
@@ -239,6 +240,7 @@ static void plug_in(struct host *host, struct virtio_dev *dev)
 	must(mmio_bus_add(&host->bus, MMIO_GPA + host->n_devices * (uint64_t)WINDOW_SIZE,
 			  WINDOW_SIZE, &virtio_mmio_ops, dev, dev->class->name, &err),
 	     &err);
+	virtio_mmio_attach(dev, &(struct virtio_page){ .bytes = host->registers[host->n_devices] });
 	must(virtio_dev_start(dev, host->base, &err), &err);
 	host->n_devices++;
 }

@@ -42,6 +42,7 @@ void driver_attach(struct driver *d, struct virtio_dev *dev)
 
 	d->dev = dev;
 	d->mmio = (struct rig_mmio){ .ops = &virtio_mmio_ops, .device = dev };
+	virtio_mmio_attach(dev, &(struct virtio_page){ .bytes = d->registers });
 	if (virtio_dev_start(dev, d->base, &err) != 0)
 		abort();
 }

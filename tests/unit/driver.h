@@ -65,6 +65,7 @@ struct driver {
 	struct virtio_dev *dev;
 	struct rig_mmio mmio;
 	struct driver_queue queues[VIRTIO_QUEUES_MAX];
+	_Alignas(uint32_t) uint8_t registers[DRIVER_PAGE];
 };
 
 /** A buffer of a chain. */

@@ -125,9 +125,9 @@ static void odd_accesses(void **state)
 {
 	struct driver *d = &((struct echo *)*state)->d;
 
-	assert_int_equal(rig_read(&d->mmio, 0x00, 1), 0);
-	assert_int_equal(rig_read(&d->mmio, 0x00, 8), 0);
-	assert_int_equal(rig_read(&d->mmio, 0x02, 4), 0);
+	assert_int_equal(rig_read(&d->mmio, 0x00, 1), 0x76);
+	assert_int_equal(rig_read(&d->mmio, 0x00, 8), 0x0000000274726976);
+	assert_int_equal(rig_read(&d->mmio, 0x02, 4), 0x00027472);
 	rig_write(&d->mmio, 0x70, 1, 1);
 	rig_write(&d->mmio, 0x70, 8, 1);
 	assert_int_equal(driver_status(d), 0);
@@ -352,6 +352,74 @@ static void interrupts(void **state)
 	assert_false(d->irq.is_high);
 	rig_write32(&d->mmio, 0x64, 1);
 	assert_int_equal(rig_read32(&d->mmio, 0x60), 0);
+}
+
+/* ---- registers as memory ---- */
+
+static uint32_t shown(const struct driver *d, unsigned int reg)
+{
+	return (uint32_t)load_le(d->registers + reg, 4);
+}
+
+static void all_is_in_the_page(void **state)
+{
+	struct echo *echo = *state;
+	struct driver *d = &echo->d;
+	struct driver_buf buf = { .gpa = text_at(d, "x"), .len = 1 };
+
+	driver_boot(d, 0);
+	assert_int_equal(shown(d, 0x70), 15);
+	rig_write32(&d->mmio, 0x30, 7);
+	assert_int_equal(shown(d, 0x34), 0);
+	rig_write32(&d->mmio, 0x30, 1);
+	assert_int_equal(shown(d, 0x34), QUEUE_SIZE);
+	assert_int_equal(shown(d, 0x44), 1);
+	driver_add(d, 0, &buf, 1);
+	driver_kick(d, 0);
+	assert_int_equal(shown(d, 0x60), VIRTIO_ISR_QUEUE);
+	rig_write32(&d->mmio, 0x64, VIRTIO_ISR_QUEUE);
+	assert_int_equal(shown(d, 0x60), 0);
+	pthread_mutex_lock(&echo->dev.lock);
+	virtio_dev_break(&echo->dev, "for the test");
+	pthread_mutex_unlock(&echo->dev.lock);
+	assert_int_equal(shown(d, 0x70), 15 | VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(shown(d, 0x60), VIRTIO_ISR_CONFIG);
+	rig_write32(&d->mmio, 0x70, 0);
+	assert_int_equal(shown(d, 0x70), 0);
+	assert_int_equal(shown(d, 0x60), 0);
+}
+
+struct watched {
+	struct driver *d;
+	unsigned int n_hidden;
+	bool is_hidden;
+};
+
+static void watch_page(void *ctx, bool is_visible)
+{
+	struct watched *watched = ctx;
+
+	/* What a driver reads without an exit belongs together: all of it is old, or new. */
+	assert_int_equal(watched->d->registers[0x100], is_visible ? 'z' : 'a');
+	assert_int_equal(shown(watched->d, 0xfc), is_visible ? 1 : 0);
+	watched->is_hidden = !is_visible;
+	watched->n_hidden += !is_visible;
+}
+
+static void hidden_while_it_changes(void **state)
+{
+	struct echo *echo = *state;
+	struct watched watched = { .d = &echo->d };
+
+	driver_boot(&echo->d, 0);
+	echo->dev.page.set_visible = watch_page;
+	echo->dev.page.ctx = &watched;
+	pthread_mutex_lock(&echo->dev.lock);
+	echo->dev.config[0] = 'z';
+	virtio_dev_config_changed(&echo->dev);
+	pthread_mutex_unlock(&echo->dev.lock);
+	assert_int_equal(watched.n_hidden, 1);
+	assert_false(watched.is_hidden);
 }
 
 /* ---- the queue ---- */
@@ -693,6 +761,8 @@ int main(void)
 		TEST(reset_storm),
 		TEST(chains_from_before_it_was_ready),
 		TEST(interrupts),
+		TEST(all_is_in_the_page),
+		TEST(hidden_while_it_changes),
 		TEST(a_chain_there_and_back),
 		TEST(indices_wrap),
 		TEST(event_indices),
