@@ -36,13 +36,13 @@ PREPARE = {
     "disk": f"mkdir -p {FOLDER}; echo 0 >/proc/sys/vm/dirty_writeback_centisecs; "
             f"[ -f {DISK} ] || dd if=/dev/zero of={DISK} bs=1M count=128 conv=fsync 2>/dev/null",
     "net": "modprobe tun; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; "
-           f"ip tuntap add dev {TAP} mode tap; ip address add 10.9.0.1/24 dev {TAP}; ip link set {TAP} up; "
+           f"ip=/usr/bin/ip; $ip tuntap add dev {TAP} mode tap; $ip address add 10.9.0.1/24 dev {TAP}; $ip link set {TAP} up; "
            "iperf3 -s >/dev/null & peer=$!",
     "vsock": f"modprobe vhost_vsock; mkdir -p {FOLDER}; /share/stream serve",
 }
 CLEAN_UP = {
     "disk": "true",
-    "net": f"kill $peer; wait $peer; ip link delete {TAP}",
+    "net": f"kill $peer; wait $peer; $ip link delete {TAP}",
     "vsock": "kill $peer; wait $peer",
 }
 

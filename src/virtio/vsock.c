@@ -29,7 +29,7 @@ enum {
 #define LISTENER_TOKEN UINT64_MAX
 
 #define CONNS_BYTES (VSOCK_CONNS_MAX * sizeof(struct vsock_conn))
-#define RINGS_BYTES ((size_t)VSOCK_CONNS_MAX * VSOCK_DATA_MAX)
+#define RINGS_BYTES ((size_t)VSOCK_CONNS_MAX * VSOCK_BUFFER_MAX)
 
 static struct vsock *from_dev(struct virtio_dev *dev)
 {
@@ -102,10 +102,10 @@ static void set_ports(struct vsock *vsock, struct vsock_conn *conn, uint32_t hos
 	conn->guest_port = guest_port;
 	LIST_INSERT_HEAD(bucket_of(vsock, host_port, guest_port), conn, keyed);
 	conn->is_keyed = true;
-	conn->ring = vsock->rings + (size_t)(conn - vsock->conns) * VSOCK_DATA_MAX;
+	conn->ring = vsock->rings + (size_t)(conn - vsock->conns) * VSOCK_BUFFER_MAX;
 	conn->buf_alloc = VSOCK_SMALL_BUFFER;
 	if (vsock->n_full < VSOCK_FULL_BUFFERS) {
-		conn->buf_alloc = VSOCK_DATA_MAX;
+		conn->buf_alloc = VSOCK_BUFFER_MAX;
 		vsock->n_full++;
 	}
 }
@@ -165,7 +165,7 @@ static void release(struct vsock *vsock, struct vsock_conn *conn)
 	set_sending(vsock, conn, false);
 	if (conn->is_keyed)
 		LIST_REMOVE(conn, keyed);
-	if (conn->buf_alloc == VSOCK_DATA_MAX)
+	if (conn->buf_alloc == VSOCK_BUFFER_MAX)
 		vsock->n_full--;
 	*conn = (struct vsock_conn){ .fd = -1, .generation = generation };
 	SLIST_INSERT_HEAD(&vsock->unused, conn, unused);
@@ -359,6 +359,55 @@ static bool fill_buffer(struct vsock *vsock)
 	return true;
 }
 
+/* Take buffers for one read of a socket: those in one piece, as Linux's are. */
+static void gather_buffers(struct vsock *vsock, uint32_t wanted)
+{
+	struct vsock_batch *batch = &vsock->rx_batch;
+	const struct virtq_chain *chain = &vsock->rx_chain;
+
+	batch->n = 0;
+	batch->room = 0;
+	while (batch->n < VSOCK_BATCH_MAX && batch->room < wanted &&
+	       virtio_dev_pop(&vsock->dev, VSOCK_RX, &vsock->rx_chain)) {
+		if (chain->n_readable != 0 || chain->n_writable != 1 ||
+		    chain->writable_bytes <= sizeof(struct vsock_hdr)) {
+			virtq_unpop(&vsock->dev.queues[VSOCK_RX], chain->head);
+			return;
+		}
+		batch->buffers[batch->n] = (struct vsock_batch_buffer){
+			.head = chain->head,
+			.hdr = chain->iov[0].iov_base,
+			.room = chain->writable_bytes - (uint32_t)sizeof(struct vsock_hdr),
+		};
+		batch->room += batch->buffers[batch->n++].room;
+	}
+}
+
+/* \return how many buffers it filled; 0 when the next packet has to be made by itself */
+static unsigned int fill_batch(struct vsock *vsock)
+{
+	struct vsock_conn *conn = TAILQ_FIRST(&vsock->sending);
+	struct virtq *vq = &vsock->dev.queues[VSOCK_RX];
+	struct vsock_batch *batch = &vsock->rx_batch;
+	uint32_t wanted = vsock->n_resets > 0 ? 0 : vsock_conn_data_wanted(conn);
+	unsigned int n;
+
+	if (wanted == 0)
+		return 0;
+	gather_buffers(vsock, wanted);
+	if (batch->n == 0 || !virtio_dev_is_active(&vsock->dev))
+		return 0;
+	set_sending(vsock, conn, false); /* and behind all others, if it has more */
+	n = vsock_conn_send_batch(conn, vsock->guest_cid, batch);
+	for (unsigned int i = 0; i < n; i++)
+		virtq_push_later(vq, (uint16_t)i, batch->buffers[i].head, batch->buffers[i].len);
+	virtq_publish(vq, (uint16_t)n);
+	for (unsigned int i = batch->n; i > n; i--)
+		virtq_unpop(vq, batch->buffers[i - 1].head);
+	settle(vsock, conn);
+	return n;
+}
+
 static void fill_buffers(struct vsock *vsock)
 {
 	struct virtio_dev *dev = &vsock->dev;
@@ -367,8 +416,15 @@ static void fill_buffers(struct vsock *vsock)
 	send_event(vsock);
 	if (vsock->is_event_due || !has_more)
 		return;
-	for (unsigned int i = 0; i < VIRTIO_BUDGET && has_more; i++)
-		has_more = has_packets(vsock) && fill_buffer(vsock);
+	for (unsigned int n = 0; n < VIRTIO_BUDGET && has_more; n++) {
+		unsigned int n_filled = has_packets(vsock) ? fill_batch(vsock) : 0;
+
+		if (n_filled > 0)
+			n += n_filled - 1;
+		else
+			has_more = has_packets(vsock) && virtio_dev_is_active(dev) &&
+				   fill_buffer(vsock);
+	}
 	virtio_dev_signal(dev, VSOCK_RX);
 	if (has_more && has_packets(vsock))
 		virtio_dev_kick(dev, VSOCK_RX);

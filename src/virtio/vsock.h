@@ -16,7 +16,7 @@
  *
  * What is bounded, and by us: connections (VSOCK_CONNS_MAX), clients that have not said yet what
  * they want (VSOCK_HANDSHAKES_MAX; more wait in the listener's queue), bytes from the guest that a
- * host program does not read (VSOCK_FULL_BUFFERS connections get 64 KiB, later ones a page), RSTs
+ * host program does not read (VSOCK_FULL_BUFFERS connections get 128 KiB, later ones a page), RSTs
  * for connections that never were (VSOCK_RESETS_MAX; while they are that many, the guest's packets
  * wait in its queue). Nothing is kept of what flows to the guest: while it gives no buffers, bytes
  * stay in the host's sockets. Connections take turns, one packet each.
@@ -37,7 +37,7 @@
 enum {
 	VSOCK_CONNS_MAX = 1023,
 	VSOCK_HANDSHAKES_MAX = 16,
-	VSOCK_FULL_BUFFERS = 192,
+	VSOCK_FULL_BUFFERS = 93,
 	VSOCK_SMALL_BUFFER = 4096,
 	VSOCK_RESETS_MAX = 256,
 	VSOCK_BUCKETS = 256,
@@ -90,7 +90,7 @@ struct vsock {
 
 	/* Under dev.lock. The two arrays are mappings: untouched places cost nothing. */
 	struct vsock_conn *conns; /**< VSOCK_CONNS_MAX */
-	uint8_t *rings;           /**< VSOCK_DATA_MAX for each of them */
+	uint8_t *rings;           /**< VSOCK_BUFFER_MAX for each of them */
 	unsigned int n_used;      /**< places that have ever been used */
 	unsigned int n_full;      /**< connections with a full buffer */
 	unsigned int n_handshakes;
@@ -110,6 +110,7 @@ struct vsock {
 	unsigned int n_resets;
 	struct vsock_reset resets[VSOCK_RESETS_MAX];
 	struct virtq_chain rx_chain;
+	struct vsock_batch rx_batch;
 	struct virtq_chain tx_chain;
 	struct iovec scratch[VSOCK_SCRATCH];
 };

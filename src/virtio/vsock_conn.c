@@ -306,7 +306,7 @@ static void receive_data(struct vsock_conn *conn, uint32_t len, struct virtq_cha
 {
 	uint32_t n = 0;
 
-	/* No packet may have more than 64 KiB: no credit is greater. */
+	/* No packet may have more than its credit. */
 	if ((conn->guest_shutdown & VSOCK_SHUTDOWN_SEND) != 0 ||
 	    len > conn->buf_alloc - conn->ring_used) {
 		vsock_conn_abort(conn);
@@ -410,26 +410,32 @@ static bool is_hung_up(const struct vsock_conn *conn)
 	return poll(&pollfd, 1, 0) == 1 && (pollfd.revents & POLLHUP) != 0;
 }
 
+/* \return bytes that are read; 0 when there is no packet to be made */
+static uint32_t read_into(struct vsock_conn *conn, struct iovec *iov, unsigned int n_iov)
+{
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n_iov };
+	ssize_t n = recvmsg(conn->fd, &msg, MSG_DONTWAIT);
+
+	if (n == 0)
+		host_shuts_down(conn, is_hung_up(conn) ? VSOCK_SHUTDOWN_BOTH : VSOCK_SHUTDOWN_SEND);
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		vsock_conn_abort(conn);
+	return n < 0 ? 0 : (uint32_t)n;
+}
+
 /* \return bytes that are now behind the header's place; 0 when there is no packet to be made */
 static uint32_t read_socket(struct vsock_conn *conn, const struct virtq_chain *chain,
 			    struct iovec *scratch)
 {
 	uint32_t room = MIN(chain->writable_bytes - HDR_BYTES, VSOCK_DATA_MAX);
 	uint32_t len = MIN(room, credit(conn));
-	struct msghdr msg = { .msg_iov = scratch };
-	ssize_t n;
+	unsigned int n_iov;
 
 	remove_pending(conn, VSOCK_OP_RW);
 	if (len == 0)
 		return 0;
-	msg.msg_iovlen =
-		iov_slice(virtq_chain_writable(chain), chain->n_writable, HDR_BYTES, len, scratch);
-	n = recvmsg(conn->fd, &msg, MSG_DONTWAIT);
-	if (n == 0)
-		host_shuts_down(conn, is_hung_up(conn) ? VSOCK_SHUTDOWN_BOTH : VSOCK_SHUTDOWN_SEND);
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		vsock_conn_abort(conn);
-	return n < 0 ? 0 : (uint32_t)n;
+	n_iov = iov_slice(virtq_chain_writable(chain), chain->n_writable, HDR_BYTES, len, scratch);
+	return read_into(conn, scratch, n_iov);
 }
 
 /* The most urgent first. Every packet tells our credit, so that of its own comes last. */
@@ -456,22 +462,74 @@ static void after_data(struct vsock_conn *conn, uint32_t n, uint32_t room)
 		add_pending(conn, VSOCK_OP_RW);
 }
 
-uint32_t vsock_conn_send(struct vsock_conn *conn, uint64_t guest_cid,
-			 const struct virtq_chain *chain, struct iovec *scratch)
+static struct vsock_hdr make_header(const struct vsock_conn *conn, uint64_t guest_cid,
+				    enum vsock_op op, uint32_t len)
 {
-	enum vsock_op op = next_op(conn);
-	uint32_t len = 0;
-	struct vsock_hdr hdr = {
+	return (struct vsock_hdr){
 		.src_cid = VSOCK_HOST_CID,
 		.dst_cid = guest_cid,
 		.src_port = conn->host_port,
 		.dst_port = conn->guest_port,
+		.len = len,
 		.type = VSOCK_TYPE_STREAM,
 		.op = (uint16_t)op,
 		.flags = op == VSOCK_OP_SHUTDOWN ? conn->host_shutdown : 0,
 		.buf_alloc = conn->buf_alloc,
 		.fwd_cnt = conn->fwd_cnt,
 	};
+}
+
+/* Every packet does. */
+static void tell_credit(struct vsock_conn *conn)
+{
+	remove_pending(conn, VSOCK_OP_CREDIT_UPDATE);
+	conn->told_cnt = conn->fwd_cnt;
+}
+
+uint32_t vsock_conn_data_wanted(const struct vsock_conn *conn)
+{
+	return conn->state == VSOCK_CONN_ESTABLISHED && is_pending(conn, VSOCK_OP_RW) &&
+			       next_op(conn) == VSOCK_OP_RW
+		       ? MIN(credit(conn), (uint32_t)VSOCK_DATA_MAX)
+		       : 0;
+}
+
+unsigned int vsock_conn_send_batch(struct vsock_conn *conn, uint64_t guest_cid,
+				   struct vsock_batch *batch)
+{
+	struct iovec iov[VSOCK_BATCH_MAX];
+	uint32_t wanted = vsock_conn_data_wanted(conn);
+	uint32_t left;
+	unsigned int n;
+
+	for (n = 0; n < batch->n && wanted > 0; n++) {
+		iov[n].iov_base = batch->buffers[n].hdr + HDR_BYTES;
+		iov[n].iov_len = MIN(batch->buffers[n].room, wanted);
+		wanted -= (uint32_t)iov[n].iov_len;
+	}
+	remove_pending(conn, VSOCK_OP_RW);
+	left = n == 0 ? 0 : read_into(conn, iov, n);
+	if (left == 0)
+		return 0;
+	after_data(conn, left, batch->room);
+	for (n = 0; left > 0; n++) {
+		uint32_t len = MIN(left, batch->buffers[n].room);
+		struct vsock_hdr hdr = make_header(conn, guest_cid, VSOCK_OP_RW, len);
+
+		memcpy(batch->buffers[n].hdr, &hdr, sizeof(hdr));
+		batch->buffers[n].len = HDR_BYTES + len;
+		left -= len;
+	}
+	tell_credit(conn);
+	return n;
+}
+
+uint32_t vsock_conn_send(struct vsock_conn *conn, uint64_t guest_cid,
+			 const struct virtq_chain *chain, struct iovec *scratch)
+{
+	enum vsock_op op = next_op(conn);
+	struct vsock_hdr hdr;
+	uint32_t len = 0;
 
 	if (op == VSOCK_OP_RW) {
 		len = read_socket(conn, chain, scratch);
@@ -481,10 +539,9 @@ uint32_t vsock_conn_send(struct vsock_conn *conn, uint64_t guest_cid,
 	} else {
 		remove_pending(conn, op);
 	}
-	hdr.len = len;
+	hdr = make_header(conn, guest_cid, op, len);
 	virtq_chain_write(chain, 0, &hdr, sizeof(hdr));
-	remove_pending(conn, VSOCK_OP_CREDIT_UPDATE);
-	conn->told_cnt = conn->fwd_cnt;
+	tell_credit(conn);
 	if (op == VSOCK_OP_RST)
 		vsock_conn_close(conn);
 	return HDR_BYTES + len;

@@ -15,7 +15,7 @@
  * waits in a ring of `buf_alloc` bytes, which is the credit that the guest is given (5.10.6.3); one
  * that sends more is cut off. The ring's memory is there only while bytes are in it.
  *
- * Host to guest. Bytes are read from the socket straight into a buffer of the guest's, never more
+ * Host to guest. Bytes are read from the socket straight into buffers of the guest's, never more
  * than its credit allows; nothing is kept here. What the guest says of its credit is therefore free
  * to be nonsense: it decides how much is read at a time, no more. All counts are modulo 2^32.
  *
@@ -36,8 +36,13 @@
 
 enum {
 	VSOCK_HOST_CID = 2,
-	/** the most bytes of a packet, and the most that we keep for a host that does not read */
+	/** the most bytes of a packet to the guest, and of one read of a socket */
 	VSOCK_DATA_MAX = 65536,
+	/** the most that we keep for a host that does not read; what a guest sends at once is half
+	   of it */
+	VSOCK_BUFFER_MAX = 2 * VSOCK_DATA_MAX,
+	/** buffers of the guest that one read may fill; Linux's have 4 KiB */
+	VSOCK_BATCH_MAX = 16,
 	/** "CONNECT 4294967295\n" with spaces to spare */
 	VSOCK_LINE_MAX = 32,
 };
@@ -170,6 +175,29 @@ __attribute__((warn_unused_result)) uint32_t vsock_conn_send(struct vsock_conn *
 							     uint64_t guest_cid,
 							     const struct virtq_chain *chain,
 							     struct iovec *scratch);
+
+/** Buffers of the guest, each in one piece, that one read of the socket fills. */
+struct vsock_batch {
+	unsigned int n;
+	uint32_t room; /**< of all, behind the headers */
+	struct vsock_batch_buffer {
+		uint16_t head;
+		uint8_t *hdr;
+		uint32_t room;
+		uint32_t len; /**< of the packet, header and all, when it is made */
+	} buffers[VSOCK_BATCH_MAX];
+};
+
+/** \return how many bytes may be read for the guest now; 0 when another packet comes first */
+uint32_t vsock_conn_data_wanted(const struct vsock_conn *conn);
+
+/**
+ * Read from the socket, no more than is wanted, and make packets of it.
+ * \return how many there are, from the first buffer on
+ */
+__attribute__((warn_unused_result)) unsigned int vsock_conn_send_batch(struct vsock_conn *conn,
+								       uint64_t guest_cid,
+								       struct vsock_batch *batch);
 
 /** The socket of an established connection is ready. \param events of epoll */
 void vsock_conn_on_socket(struct vsock_conn *conn, uint32_t events);

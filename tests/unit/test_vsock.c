@@ -29,7 +29,7 @@ enum {
 	RX_DATA = 4096,
 	RX_BYTES = HDR + RX_DATA,
 	RX_BUFFERS = 64,
-	TX_BYTES = HDR + 70000,
+	TX_BYTES = HDR + 140000,
 	CREDIT = 1 << 30,
 	SHORT_MS = 50,
 };
@@ -437,7 +437,7 @@ static void from_the_host(void **state)
 	packet = expect(b, RW);
 	assert_int_equal(packet.len, 5);
 	assert_memory_equal(packet.data, "hello", 5);
-	assert_int_equal(packet.buf_alloc, 65536);
+	assert_int_equal(packet.buf_alloc, 131072);
 	send_data(b, port, 52, "world", 5);
 	expect_text(fd, "world");
 	close(fd);
@@ -773,11 +773,42 @@ static void nonsense_credit(void **state)
 	close(fd);
 }
 
+/* One read of the socket fills several buffers, each a packet, and stops at the credit. */
+static void many_buffers_at_once(void **state)
+{
+	struct bench *b = *state;
+	static uint8_t bytes[3 * RX_DATA];
+	struct packet packet;
+	uint32_t port;
+	int fd;
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 31 >> 4);
+	boot(b);
+	b->buf_alloc = 2 * RX_DATA + 5;
+	port = open_from_host(b, 52, &fd);
+	assert_int_equal(send(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	for (unsigned int i = 0; i < 3; i++) {
+		packet = expect(b, RW);
+		assert_int_equal(packet.len, i < 2 ? RX_DATA : 5);
+		assert_memory_equal(packet.data, bytes + (size_t)i * RX_DATA, packet.len);
+	}
+	expect(b, CREDIT_REQUEST);
+	expect_nothing(b);
+	b->fwd_cnt = 2 * RX_DATA + 5;
+	send_op(b, CREDIT_UPDATE, port, 52);
+	packet = expect(b, RW);
+	assert_int_equal(packet.len, RX_DATA - 5);
+	assert_memory_equal(packet.data, bytes + 2 * RX_DATA + 5, packet.len);
+	expect_rest(b);
+	close(fd);
+}
+
 /* The host's: V05. Its socket takes some, the ring the rest, and not a byte more. */
 static void host_credit(void **state)
 {
 	struct bench *b = *state;
-	static uint8_t bytes[65536];
+	static uint8_t bytes[131072];
 	struct vsock_conn *conn;
 	struct packet packet = { 0 };
 	uint32_t n_sent = 0;
@@ -790,8 +821,8 @@ static void host_credit(void **state)
 	fd = open_from_guest(b, 77, 1000);
 	other = open_from_guest(b, 78, 1001);
 	conn = &b->vsock.conns[0];
-	while (packet.fwd_cnt + 65536 - n_sent > 0) {
-		uint32_t len = MIN(1000, packet.fwd_cnt + 65536 - n_sent);
+	while (packet.fwd_cnt + 131072 - n_sent > 0) {
+		uint32_t len = MIN(1000, packet.fwd_cnt + 131072 - n_sent);
 
 		for (uint32_t i = 0; i < len; i++)
 			bytes[i] = (uint8_t)((n_sent + i) * 7 >> 3);
@@ -799,12 +830,12 @@ static void host_credit(void **state)
 		n_sent += len;
 		while (take(b, &packet))
 			assert_int_equal(packet.op, CREDIT_UPDATE);
-		if (packet.fwd_cnt + 65536 - n_sent == 0) {
+		if (packet.fwd_cnt + 131072 - n_sent == 0) {
 			send_op(b, CREDIT_REQUEST, 77, 1000);
 			packet = expect(b, CREDIT_UPDATE);
 		}
 	}
-	assert_int_equal(conn->ring_used, 65536);
+	assert_int_equal(conn->ring_used, 131072);
 	expect_rest(b);
 	/* Others do not mind. */
 	send_data(b, 78, 1001, "hi", 2);
@@ -822,7 +853,7 @@ static void host_credit(void **state)
 	assert_int_equal(conn->ring_used, 0);
 	while (take(b, &packet))
 		assert_int_equal(packet.op, CREDIT_UPDATE);
-	assert_true(n_sent - packet.fwd_cnt < 65536 / 2);
+	assert_true(n_sent - packet.fwd_cnt < 131072 / 2);
 	expect_rest(b);
 	close(fd);
 	close(other);
@@ -1039,7 +1070,7 @@ static void bad_lengths(void **state)
 		uint32_t sent; /* as the buffers are */
 	} cases[] = {
 		{ RW, 10, 9 },
-		{ RW, 65537, 66000 },
+		{ RW, 131073, 132000 },
 		{ RW, UINT32_MAX, 100 },
 		{ RW, UINT32_MAX - 43, 0 },
 		{ SHUTDOWN, 1, 1 },
@@ -1048,7 +1079,7 @@ static void bad_lengths(void **state)
 		{ REQUEST, 1, 1 },
 		{ RESPONSE, 1, 0 },
 	};
-	static const uint8_t bytes[66000];
+	static const uint8_t bytes[132000];
 	struct bench *b = *state;
 	int listener;
 
@@ -1771,6 +1802,7 @@ int main(void)
 		TEST(hundred_connections),
 		TEST(guest_credit),
 		TEST(nonsense_credit),
+		TEST(many_buffers_at_once),
 		TEST(host_credit),
 		TEST(more_than_the_credit),
 		TEST(host_goes_with_bytes_waiting),
