@@ -40,7 +40,7 @@ test-long: setup televm guests ## the loops that take long: many boots, many VMs
 fuzz: ## fuzz every target for ten minutes each
 	@TELEVM_FUZZ_SECONDS=600 tools/test fuzz
 
-bench: televm guests ## measure TeleVM beside QEMU and the bare hart: about 6 minutes
+bench: televm guests ## measure TeleVM beside QEMU and the bare hart: about 12 minutes
 	@bench/run
 
 bench-check: bench ## the same, and fail when a row is 3 % worse than bench/baseline.json

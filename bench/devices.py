@@ -23,6 +23,8 @@ OPERATIONS = {
 KINDS = ("host", "all", "exits", "interrupts")
 EXPERIMENTS = {name: [f"{operation}-{kind}" for operation in operations for kind in KINDS]
                for name, operations in OPERATIONS.items()}
+RATIOS = [f"{operation}-{kind}" for operations in OPERATIONS.values() for operation in operations
+          for kind in ("host", "all")]
 
 
 class Failed(Exception):
@@ -32,9 +34,10 @@ class Failed(Exception):
 # What is run
 
 PREPARE = {
-    # A file of the host's ext4, in its page cache. Nothing is written back meanwhile.
+    # A file of the host's ext4, in its page cache, all of it dirty already. Nothing is written back meanwhile.
     "disk": f"mkdir -p {FOLDER}; echo 0 >/proc/sys/vm/dirty_writeback_centisecs; "
-            f"[ -f {DISK} ] || dd if=/dev/zero of={DISK} bs=1M count=128 conv=fsync 2>/dev/null",
+            f"[ -f {DISK} ] || dd if=/dev/zero of={DISK} bs=1M count=128 conv=fsync 2>/dev/null; "
+            f"dd if=/dev/zero of={DISK} bs=1M count=128 conv=notrunc 2>/dev/null",
     "net": "modprobe tun; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; "
            f"ip=/usr/bin/ip; $ip tuntap add dev {TAP} mode tap; $ip address add 10.9.0.1/24 dev {TAP}; $ip link set {TAP} up; "
            "iperf3 -s >/dev/null & peer=$!",
