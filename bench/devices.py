@@ -1,6 +1,6 @@
 """The rows of devices: what an operation costs, on the host side and in all.
 
-A guest (devices-init) does few operations and then many, with fio, iperf3 or stream.c, and phases.c counts from
+A guest (devices-init) does few operations and then many, with fio or stream.c, and phases.c counts from
 mark to mark. The difference between the two, divided by the difference in operations, is what one costs.
 """
 
@@ -40,7 +40,7 @@ PREPARE = {
             f"dd if=/dev/zero of={DISK} bs=1M count=128 conv=notrunc 2>/dev/null",
     "net": "modprobe tun; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; "
            f"ip=/usr/bin/ip; $ip tuntap add dev {TAP} mode tap; $ip address add 10.9.0.1/24 dev {TAP}; $ip link set {TAP} up; "
-           "iperf3 -s >/dev/null & peer=$!",
+           f"/share/stream serve tcp {PORT} & peer=$!",
     "vsock": f"modprobe vhost_vsock; mkdir -p {FOLDER}; /share/stream serve",
 }
 CLEAN_UP = {
@@ -52,10 +52,9 @@ CLEAN_UP = {
 
 def guest_of(experiment):
     guest = Guest(initrd="initramfs.devices.cpio", mib=MIB, huge=True, words=f" bench={experiment}")
-    if experiment == "vsock":
-        return guest.add(vsock=SOCKET)
-    guest.add(read_only_disk=f"{GUESTS}/tools.ext4")
-    return guest.add(disk=DISK) if experiment == "disk" else guest.add(tap=TAP)
+    if experiment == "disk":
+        return guest.add(read_only_disk=f"{GUESTS}/tools.ext4", disk=DISK)
+    return guest.add(tap=TAP) if experiment == "net" else guest.add(vsock=SOCKET)
 
 
 def script_of(experiment, host, monitor, options):

@@ -1,15 +1,18 @@
 /*
- * A stream over vsock, with the same program in the guest and in the host.
+ * A stream over vsock or TCP, with the same program in the guest and in the host.
  *
  *   stream serve unix PATH         in the host, for a monitor that speaks vsock by Unix sockets
  *   stream serve vsock PORT        in the host, for one that leaves it to the kernel
- *   stream send|receive CID PORT BYTES       in the guest
+ *   stream serve tcp PORT          in the host
+ *   stream send|receive CID|ADDRESS PORT BYTES       in the guest: an ADDRESS has dots
  *
  * A client's first 16 bytes say how many follow, and whether it is to receive them. Who has
  * received all closes, and that ends the other.
  */
 
+#include <arpa/inet.h>
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -89,6 +92,52 @@ static int listen_vsock(const char *port)
 	return fd;
 }
 
+static struct sockaddr_in tcp_address(const char *address, const char *port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = inet_addr(address),
+		.sin_port = htons((uint16_t)atoi(port)),
+	};
+}
+
+static int listen_tcp(const char *port)
+{
+	struct sockaddr_in address = tcp_address("0.0.0.0", port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 1) != 0)
+		die("listen on TCP");
+	return fd;
+}
+
+static int listen_on(const char *kind, const char *where)
+{
+	if (strcmp(kind, "unix") == 0)
+		return listen_unix(where);
+	return strcmp(kind, "tcp") == 0 ? listen_tcp(where) : listen_vsock(where);
+}
+
+static int connect_vsock(const char *cid, const char *port)
+{
+	struct sockaddr_vm address = vsock_address((unsigned int)atoi(cid), port);
+	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		die("connect");
+	return fd;
+}
+
+static int connect_tcp(const char *host, const char *port)
+{
+	struct sockaddr_in address = tcp_address(host, port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		die("connect");
+	return fd;
+}
+
 static void serve(int listener)
 {
 	for (;;) {
@@ -105,13 +154,10 @@ static void serve(int listener)
 	}
 }
 
-static void ask(const char *cid, const char *port, const struct request *request)
+static void ask(const char *host, const char *port, const struct request *request)
 {
-	struct sockaddr_vm address = vsock_address((unsigned int)atoi(cid), port);
-	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+	int fd = strchr(host, '.') ? connect_tcp(host, port) : connect_vsock(host, port);
 
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		die("connect");
 	if (write(fd, request, sizeof(*request)) != sizeof(*request))
 		die("ask");
 	if (request->is_to_receive)
@@ -127,7 +173,7 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 4 && strcmp(verb, "serve") == 0) {
-		serve(strcmp(argv[2], "unix") == 0 ? listen_unix(argv[3]) : listen_vsock(argv[3]));
+		serve(listen_on(argv[2], argv[3]));
 	} else if (argc == 5) {
 		struct request request = {
 			.bytes = strtoull(argv[4], NULL, 0),
