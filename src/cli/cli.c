@@ -36,6 +36,7 @@ static int show_help(int argc, char **argv)
 		     "\n"
 		     "Commands:\n"
 		     "  run                   run a virtual machine on this terminal\n"
+		     "  ctl SOCK              ask and steer one that runs\n"
 		     "  help [COMMAND]        show this, or the help of a command\n"
 		     "\n"
 		     "Flags:\n"
@@ -52,9 +53,9 @@ static const struct command {
 	const char *name;
 	int (*run)(int argc, char **argv); /**< gets the arguments after the name */
 } commands[] = {
-	{ "run", cli_run },      { "help", show_help },
-	{ "--help", show_help }, { "--version", show_version },
-	{ "-h", show_help },     { "-V", show_version },
+	{ "run", cli_run },      { "ctl", cli_ctl },  { "help", show_help },
+	{ "--help", show_help }, { "-h", show_help }, { "--version", show_version },
+	{ "-V", show_version },
 };
 
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };

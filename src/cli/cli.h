@@ -19,3 +19,9 @@ __attribute__((warn_unused_result)) int cli_run(int argc, char **argv);
  */
 __attribute__((warn_unused_result)) int cli_parse_run(int argc, char **argv,
 						      struct vm_config *config, struct err *err);
+
+/** `televm ctl`; \p argv starts after the word "ctl". \return the process's exit status */
+__attribute__((warn_unused_result)) int cli_ctl(int argc, char **argv);
+
+/** Print what may stand behind `televm ctl SOCK` and, with an argument, that command's flags. */
+__attribute__((warn_unused_result)) int cli_ctl_words(int argc, char **argv);
