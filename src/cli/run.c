@@ -90,7 +90,7 @@ static int parse_and_run(int argc, char **argv, struct vm_config *config)
 		log_info("'televm run --help' lists the flags");
 		return EXIT_STATUS_BAD_ARGUMENTS;
 	}
-	log_set_level(config->log_level);
+	log_set_level(config->logger.level);
 	if (vm_config_complete(config, &err) != 0)
 		return fail(&err, EXIT_STATUS_BAD_CONFIG);
 	return run_config(config);

@@ -139,7 +139,7 @@ static void every_flag(void **state)
 	assert_int_equal(config.mem_bytes, GIB);
 	assert_int_equal(config.irqchip, CONFIG_IRQCHIP_AIA);
 	assert_int_equal(config.console, CONFIG_CONSOLE_OFF);
-	assert_int_equal(config.log_level, LOG_WARN);
+	assert_int_equal(config.logger.level, LOG_WARN);
 	assert_true(config.copy_kernel);
 	vm_config_deinit(&config);
 }
