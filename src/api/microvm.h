@@ -19,11 +19,16 @@
 
 struct event_base;
 struct microvm;
+struct mmds;
+
+/** The version of Firecracker whose interface this is: what its clients are told. */
+#define FIRECRACKER_VERSION "1.17.0"
 
 struct microvm_options {
 	const char *id;          /**< of the instance; borrowed */
 	struct event_base *base; /**< borrowed */
 	bool has_boot_timer;
+	size_t mmds_limit; /**< of the metadata in bytes; 0: 51200 */
 	/** The machine has come to its end. */
 	void (*ended)(void *ctx, enum vm_end end);
 	void *ctx;
@@ -41,6 +46,14 @@ const struct vm_config *microvm_get_config(const struct microvm *microvm);
 
 /** The machine; NULL before its start. */
 struct vm *microvm_get_vm(struct microvm *microvm);
+
+const char *microvm_get_id(const struct microvm *microvm);
+
+/** The metadata store. */
+struct mmds *microvm_get_mmds(struct microvm *microvm);
+
+/** Was something set that only a machine that boots has? Then no snapshot can be loaded. */
+bool microvm_is_boot_path(const struct microvm *microvm);
 
 /* ---- before the start; what is put is taken over in any case ---- */
 
@@ -60,6 +73,10 @@ int microvm_put_mmds(struct microvm *microvm, struct config_mmds *mmds, struct e
 int microvm_put_logger(struct microvm *microvm, struct config_logger *logger, struct err *err);
 int microvm_put_metrics(struct microvm *microvm, struct config_metrics *metrics, struct err *err);
 
+/** A whole configuration, completed: in the place of what was put. Taken over in any case, and left
+ * zeroed. */
+int microvm_put_config(struct microvm *microvm, struct vm_config *config, struct err *err);
+
 /** All of a configuration file. */
 int microvm_load_file(struct microvm *microvm, const char *path, struct json_notes *notes,
 		      struct err *err);
@@ -74,3 +91,5 @@ int microvm_patch_disk(struct microvm *microvm, const char *id, const json_t *bo
 int microvm_patch_net(struct microvm *microvm, const char *id, const json_t *body, struct err *err);
 int microvm_pause(struct microvm *microvm, struct err *err);
 int microvm_resume(struct microvm *microvm, struct err *err);
+int microvm_set_balloon_target(struct microvm *microvm, uint64_t mib, struct err *err);
+int microvm_set_balloon_interval(struct microvm *microvm, unsigned int interval_s, struct err *err);
