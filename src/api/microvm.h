@@ -21,9 +21,6 @@ struct event_base;
 struct microvm;
 struct mmds;
 
-/** The version of Firecracker whose interface this is: what its clients are told. */
-#define FIRECRACKER_VERSION "1.17.0"
-
 struct microvm_options {
 	const char *id;          /**< of the instance; borrowed */
 	struct event_base *base; /**< borrowed */
@@ -77,6 +74,13 @@ int microvm_put_metrics(struct microvm *microvm, struct config_metrics *metrics,
  * zeroed. */
 int microvm_put_config(struct microvm *microvm, struct vm_config *config, struct err *err);
 
+/** What a disk or network is limited to now. \return -ENOENT: there is none of this id */
+int microvm_get_disk_limits(const struct microvm *microvm, const char *id,
+			    struct rate_limiter_config *limits, struct err *err);
+int microvm_get_net_limits(const struct microvm *microvm, const char *id,
+			   struct rate_limiter_config *rx, struct rate_limiter_config *tx,
+			   struct err *err);
+
 /** All of a configuration file. */
 int microvm_load_file(struct microvm *microvm, const char *path, struct json_notes *notes,
 		      struct err *err);
@@ -86,10 +90,18 @@ int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err
 
 /* ---- afterwards ---- */
 
-int microvm_patch_disk(struct microvm *microvm, const char *id, const json_t *body,
-		       struct err *err);
-int microvm_patch_net(struct microvm *microvm, const char *id, const json_t *body, struct err *err);
-int microvm_pause(struct microvm *microvm, struct err *err);
-int microvm_resume(struct microvm *microvm, struct err *err);
+/** Another file for a disk, or the same one again. \param path NULL: as it is \param limits
+ * likewise
+ */
+int microvm_patch_disk(struct microvm *microvm, const char *id, const char *path,
+		       const struct rate_limiter_config *limits, struct err *err);
+int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_config *rx,
+		      const struct rate_limiter_config *tx, struct err *err);
+/** Both do nothing if it is so already. */
+void microvm_pause(struct microvm *microvm);
+void microvm_resume(struct microvm *microvm);
+
+/** The balloon of a machine that was started. \return NULL: it has none, and a sentence says so */
+struct balloon *microvm_get_balloon(struct microvm *microvm, struct err *err);
 int microvm_set_balloon_target(struct microvm *microvm, uint64_t mib, struct err *err);
 int microvm_set_balloon_interval(struct microvm *microvm, unsigned int interval_s, struct err *err);

@@ -30,6 +30,8 @@ struct api_options {
 	const char *path;        /**< of the socket; copied */
 	size_t max_payload;      /**< the limit of a request's body; 0: API_MAX_PAYLOAD */
 	struct event_base *base; /**< borrowed */
+	/** How long a request may take to come, and an answer to be taken; 0: 30 seconds. */
+	unsigned int patience_ms;
 };
 
 /**
