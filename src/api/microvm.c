@@ -243,17 +243,17 @@ static int use_metrics(const struct microvm *microvm, const struct config_metric
 			    config->n_properties, err);
 }
 
-int microvm_put_metrics(struct microvm *microvm, struct config_metrics *metrics, struct err *err)
+int microvm_put_metrics(struct microvm *microvm, struct config_metrics *config, struct err *err)
 {
-	int ret = use_metrics(microvm, metrics, err);
+	int ret = use_metrics(microvm, config, err);
 
 	if (ret == -EALREADY)
 		err_set(err, ret, "Reinitialization of metrics not allowed.");
 	if (ret != 0) {
-		config_metrics_deinit(metrics);
+		config_metrics_deinit(config);
 		return ret;
 	}
-	return vm_config_put_metrics(&microvm->config, metrics, err);
+	return vm_config_put_metrics(&microvm->config, config, err);
 }
 
 /* What is there for the process and not the machine begins at once. */

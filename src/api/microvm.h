@@ -68,7 +68,7 @@ int microvm_put_serial(struct microvm *microvm, struct config_serial *serial, st
 int microvm_put_cpu(struct microvm *microvm, struct config_cpu *cpu, struct err *err);
 int microvm_put_mmds(struct microvm *microvm, struct config_mmds *mmds, struct err *err);
 int microvm_put_logger(struct microvm *microvm, struct config_logger *logger, struct err *err);
-int microvm_put_metrics(struct microvm *microvm, struct config_metrics *metrics, struct err *err);
+int microvm_put_metrics(struct microvm *microvm, struct config_metrics *config, struct err *err);
 
 /** A whole configuration, completed: in the place of what was put. Taken over in any case, and left
  * zeroed. */

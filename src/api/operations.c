@@ -401,58 +401,61 @@ static int refuse_loading(struct call *call)
 
 /* ---- the table ---- */
 
-#define GET(name) .n_calls = &metrics.get_api_requests.name##_count
-#define PUT(name)                                                                                  \
-	.n_calls = &metrics.put_api_requests.name##_count,                                         \
+/* clang-format off */
+
+#define ROW(method_, path_, when_, handle_, ...) \
+	{ .method = HTTP_##method_, .path = path_, .when = WHEN_##when_, .handle = handle_, \
+	  __VA_ARGS__ }
+
+#define COUNT_GET(name) .n_calls = &metrics.get_api_requests.name##_count
+#define COUNT_PUT(name) .n_calls = &metrics.put_api_requests.name##_count, \
 	.n_fails = &metrics.put_api_requests.name##_fails
-#define PATCH(name)                                                                                \
-	.n_calls = &metrics.patch_api_requests.name##_count,                                       \
+#define COUNT_PATCH(name) .n_calls = &metrics.patch_api_requests.name##_count, \
 	.n_fails = &metrics.patch_api_requests.name##_fails
 
-/* clang-format off */
 const struct operation operations[] = {
-	{ HTTP_GET,    "",                   WHEN_EVER,         get_instance, GET(instance_info) },
-	{ HTTP_GET,    "version",            WHEN_EVER,         get_version, GET(vmm_version) },
-	{ HTTP_GET,    "vm/config",          WHEN_EVER,         get_config },
-	{ HTTP_GET,    "metrics",            WHEN_EVER,         get_metrics }, /* TeleVM's own */
-	{ HTTP_PUT,    "actions",            WHEN_EVER,         put_action, PUT(actions) },
-	{ HTTP_PUT,    "boot-source",        WHEN_BEFORE_START, put_boot_source, PUT(boot_source) },
-	{ HTTP_GET,    "machine-config",     WHEN_EVER,         get_machine, GET(machine_cfg) },
-	{ HTTP_PUT,    "machine-config",     WHEN_BEFORE_START, put_machine, PUT(machine_cfg) },
-	{ HTTP_PATCH,  "machine-config",     WHEN_BEFORE_START, patch_machine, PATCH(machine_cfg) },
-	{ HTTP_PUT,    "cpu-config",         WHEN_BEFORE_START, put_cpu, PUT(cpu_cfg), .is_quiet = true },
-	{ HTTP_PUT,    "drives/*",           WHEN_EVER,         put_drive, PUT(drive) },
-	{ HTTP_PATCH,  "drives/*",           WHEN_AFTER_START,  patch_drive, PATCH(drive) },
-	{ HTTP_DELETE, "drives/*",           WHEN_AFTER_START,  refuse_plugging },
-	{ HTTP_PUT,    "pmem/*",             WHEN_EVER,         refuse_pmem, PUT(pmem) },
-	{ HTTP_PATCH,  "pmem/*",             WHEN_AFTER_START,  refuse_pmem, PATCH(pmem) },
-	{ HTTP_DELETE, "pmem/*",             WHEN_AFTER_START,  refuse_plugging },
-	{ HTTP_PUT,    "network-interfaces/*", WHEN_EVER,       put_net, PUT(network) },
-	{ HTTP_PATCH,  "network-interfaces/*", WHEN_AFTER_START, patch_net, PATCH(network) },
-	{ HTTP_DELETE, "network-interfaces/*", WHEN_AFTER_START, refuse_plugging },
-	{ HTTP_PUT,    "vsock",              WHEN_BEFORE_START, put_vsock, PUT(vsock) },
-	{ HTTP_PUT,    "balloon",            WHEN_BEFORE_START, put_balloon, .is_exact = true },
-	{ HTTP_GET,    "balloon",            WHEN_EVER,         get_balloon, .is_exact = true },
-	{ HTTP_PATCH,  "balloon",            WHEN_AFTER_START,  patch_balloon, .is_exact = true },
-	{ HTTP_GET,    "balloon/statistics", WHEN_AFTER_START,  get_balloon_stats },
-	{ HTTP_PATCH,  "balloon/statistics", WHEN_AFTER_START,  patch_balloon_stats },
-	{ HTTP_PATCH,  "balloon/hinting/start", WHEN_AFTER_START, start_hinting, .is_body_optional = true },
-	{ HTTP_GET,    "balloon/hinting/status", WHEN_AFTER_START, get_hinting },
-	{ HTTP_PATCH,  "balloon/hinting/stop", WHEN_AFTER_START, stop_hinting, .is_body_optional = true },
-	{ HTTP_PUT,    "entropy",            WHEN_BEFORE_START, put_entropy },
-	{ HTTP_PUT,    "serial",             WHEN_BEFORE_START, put_serial, PUT(serial) },
-	{ HTTP_PUT,    "logger",             WHEN_BEFORE_START, put_logger, PUT(logger) },
-	{ HTTP_PUT,    "metrics",            WHEN_BEFORE_START, put_metrics, PUT(metrics) },
-	{ HTTP_PUT,    "mmds/config",        WHEN_BEFORE_START, put_mmds_config, PUT(mmds) },
-	{ HTTP_PUT,    "mmds",               WHEN_EVER,         put_mmds, PUT(mmds), .is_exact = true, .is_secret = true },
-	{ HTTP_PATCH,  "mmds",               WHEN_EVER,         patch_mmds, PATCH(mmds), .is_exact = true, .is_secret = true },
-	{ HTTP_GET,    "mmds",               WHEN_EVER,         get_mmds, GET(mmds), .is_exact = true },
-	{ HTTP_PUT,    "hotplug/memory",     WHEN_BEFORE_START, refuse_memory_hotplug, PUT(hotplug_memory) },
-	{ HTTP_PATCH,  "hotplug/memory",     WHEN_AFTER_START,  refuse_memory_update, PATCH(hotplug_memory) },
-	{ HTTP_GET,    "hotplug/memory",     WHEN_AFTER_START,  refuse_memory_update, GET(hotplug_memory) },
-	{ HTTP_PATCH,  "vm",                 WHEN_AFTER_START,  patch_vm, .is_exact = true },
-	{ HTTP_PUT,    "snapshot/create",    WHEN_AFTER_START,  refuse_snapshot },
-	{ HTTP_PUT,    "snapshot/load",      WHEN_BEFORE_START, refuse_loading },
+	ROW(GET,    "",                       EVER,         get_instance, COUNT_GET(instance_info)),
+	ROW(GET,    "version",                EVER,         get_version, COUNT_GET(vmm_version)),
+	ROW(GET,    "vm/config",              EVER,         get_config),
+	ROW(GET,    "metrics",                EVER,         get_metrics), /* TeleVM's own */
+	ROW(PUT,    "actions",                EVER,         put_action, COUNT_PUT(actions)),
+	ROW(PUT,    "boot-source",            BEFORE_START, put_boot_source, COUNT_PUT(boot_source)),
+	ROW(GET,    "machine-config",         EVER,         get_machine, COUNT_GET(machine_cfg)),
+	ROW(PUT,    "machine-config",         BEFORE_START, put_machine, COUNT_PUT(machine_cfg)),
+	ROW(PATCH,  "machine-config",         BEFORE_START, patch_machine, COUNT_PATCH(machine_cfg)),
+	ROW(PUT,    "cpu-config",             BEFORE_START, put_cpu, COUNT_PUT(cpu_cfg), .is_quiet = true),
+	ROW(PUT,    "drives/*",               EVER,         put_drive, COUNT_PUT(drive)),
+	ROW(PATCH,  "drives/*",               AFTER_START,  patch_drive, COUNT_PATCH(drive)),
+	ROW(DELETE, "drives/*",               AFTER_START,  refuse_plugging),
+	ROW(PUT,    "pmem/*",                 EVER,         refuse_pmem, COUNT_PUT(pmem)),
+	ROW(PATCH,  "pmem/*",                 AFTER_START,  refuse_pmem, COUNT_PATCH(pmem)),
+	ROW(DELETE, "pmem/*",                 AFTER_START,  refuse_plugging),
+	ROW(PUT,    "network-interfaces/*",   EVER,         put_net, COUNT_PUT(network)),
+	ROW(PATCH,  "network-interfaces/*",   AFTER_START,  patch_net, COUNT_PATCH(network)),
+	ROW(DELETE, "network-interfaces/*",   AFTER_START,  refuse_plugging),
+	ROW(PUT,    "vsock",                  BEFORE_START, put_vsock, COUNT_PUT(vsock)),
+	ROW(PUT,    "balloon",                BEFORE_START, put_balloon, .is_exact = true),
+	ROW(GET,    "balloon",                EVER,         get_balloon, .is_exact = true),
+	ROW(PATCH,  "balloon",                AFTER_START,  patch_balloon, .is_exact = true),
+	ROW(GET,    "balloon/statistics",     AFTER_START,  get_balloon_stats),
+	ROW(PATCH,  "balloon/statistics",     AFTER_START,  patch_balloon_stats),
+	ROW(PATCH,  "balloon/hinting/start",  AFTER_START,  start_hinting, .is_body_optional = true),
+	ROW(GET,    "balloon/hinting/status", AFTER_START,  get_hinting),
+	ROW(PATCH,  "balloon/hinting/stop",   AFTER_START,  stop_hinting, .is_body_optional = true),
+	ROW(PUT,    "entropy",                BEFORE_START, put_entropy),
+	ROW(PUT,    "serial",                 BEFORE_START, put_serial, COUNT_PUT(serial)),
+	ROW(PUT,    "logger",                 BEFORE_START, put_logger, COUNT_PUT(logger)),
+	ROW(PUT,    "metrics",                BEFORE_START, put_metrics, COUNT_PUT(metrics)),
+	ROW(PUT,    "mmds/config",            BEFORE_START, put_mmds_config, COUNT_PUT(mmds)),
+	ROW(PUT,    "mmds",                   EVER,         put_mmds, COUNT_PUT(mmds), .is_exact = true, .is_secret = true),
+	ROW(PATCH,  "mmds",                   EVER,         patch_mmds, COUNT_PATCH(mmds), .is_exact = true, .is_secret = true),
+	ROW(GET,    "mmds",                   EVER,         get_mmds, COUNT_GET(mmds), .is_exact = true),
+	ROW(PUT,    "hotplug/memory",         BEFORE_START, refuse_memory_hotplug, COUNT_PUT(hotplug_memory)),
+	ROW(PATCH,  "hotplug/memory",         AFTER_START,  refuse_memory_update, COUNT_PATCH(hotplug_memory)),
+	ROW(GET,    "hotplug/memory",         AFTER_START,  refuse_memory_update, COUNT_GET(hotplug_memory)),
+	ROW(PATCH,  "vm",                     AFTER_START,  patch_vm, .is_exact = true),
+	ROW(PUT,    "snapshot/create",        AFTER_START,  refuse_snapshot),
+	ROW(PUT,    "snapshot/load",          BEFORE_START, refuse_loading),
 };
 /* clang-format on */
 

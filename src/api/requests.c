@@ -5,13 +5,14 @@
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/metrics.h"
+#include "util/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum {
 	TOKENS_MAX = 4,
@@ -134,42 +135,12 @@ static int check_state(const struct microvm *microvm, const struct operation *op
 	return 0;
 }
 
-/* Append one byte as Rust's debug form has it, which is what Firecracker's users know. */
-static size_t quote_byte(char *to, char byte)
-{
-	switch (byte) {
-	case '\n':
-		return (size_t)sprintf(to, "\\n");
-	case '\r':
-		return (size_t)sprintf(to, "\\r");
-	case '\t':
-		return (size_t)sprintf(to, "\\t");
-	case '"':
-	case '\\':
-		return (size_t)sprintf(to, "\\%c", byte);
-	default:
-		if ((unsigned char)byte < 0x20 || byte == 0x7f)
-			return (size_t)sprintf(to, "\\u{%x}", (unsigned int)byte);
-		*to = byte;
-		return 1;
-	}
-}
-
-static void quote(char *to, size_t size, const char *text, size_t len)
-{
-	enum { QUOTED_MAX = 8 };
-	size_t n = 0;
-	size_t i;
-
-	for (i = 0; i < len && n + QUOTED_MAX < size; i++)
-		n += quote_byte(to + n, text[i]);
-	snprintf(to + n, size - n, "%s", i < len ? "..." : "");
-}
-
 static void log_request(const struct api_request *request, const struct operation *operation)
 {
 	static const char *const words[] = { "Get", "Put", "Patch", "Delete" };
 	char body[LOGGED_BODY_SIZE];
+	char cut[LOGGED_BODY_SIZE / 2];
+	struct text text = { .bytes = body, .size = sizeof(body) - 1 };
 	const char *word = words[request->method];
 
 	if (request->body == NULL || (operation != NULL && operation->is_secret)) {
@@ -177,10 +148,14 @@ static void log_request(const struct api_request *request, const struct operatio
 			 request->path);
 		return;
 	}
-	quote(body, sizeof(body), request->body, request->body_len);
-	log_write(operation != NULL && operation->is_quiet ? LOG_DEBUG : LOG_INFO,
-		  "The API server received a %s request on \"%.200s\" with body \"%s\".", word,
-		  request->path, body);
+	snprintf(cut, sizeof(cut), "%.*s", (int)MIN(request->body_len, sizeof(cut) - 1),
+		 request->body);
+	text_add_json(&text, cut);
+	body[text.len] = '\0';
+	log_write(operation != NULL && operation->is_quiet ? LOG_DEBUG : LOG_INFO, __FILE__,
+		  __LINE__, "The API server received a %s request on \"%.200s\" with body %s%s.",
+		  word, request->path, body,
+		  text.is_cut || request->body_len >= sizeof(cut) ? "..." : "");
 }
 
 static void log_answer(const struct api_answer *answer, const struct err *err)
@@ -246,12 +221,14 @@ static int do_request(const struct api_request *request, const struct operation 
 	return ret;
 }
 
-static uint64_t now_us(void)
+static void count(const struct operation *operation, const struct call *call, bool has_failed)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	if (operation != NULL && operation->n_calls != NULL)
+		metrics_inc(operation->n_calls);
+	if (operation != NULL && operation->n_fails != NULL && has_failed)
+		metrics_inc(operation->n_fails);
+	if (call->notes.is_deprecated)
+		metrics_inc(&metrics.deprecated_api.deprecated_http_api_calls);
 }
 
 void api_handle(struct microvm *microvm, const struct api_request *request,
@@ -260,7 +237,7 @@ void api_handle(struct microvm *microvm, const struct api_request *request,
 	struct call call = { .microvm = microvm, .refusal = 400 };
 	const struct operation *operation;
 	struct path path;
-	uint64_t start = now_us();
+	uint64_t start = metrics_now_us();
 
 	*answer = (struct api_answer){ 0 };
 	split_path(&path, request->path);
@@ -275,7 +252,8 @@ void api_handle(struct microvm *microvm, const struct api_request *request,
 		answer->body = json_dumps(call.answer, JSON_COMPACT);
 	}
 	json_decref(call.answer);
+	count(operation, &call, answer->status >= 300);
 	answer->is_deprecated = call.notes.is_deprecated;
 	log_answer(answer, &call.err);
-	log_debug("Total previous API call duration: %" PRIu64 " us.", now_us() - start);
+	log_debug("Total previous API call duration: %" PRIu64 " us.", metrics_now_us() - start);
 }
