@@ -1,8 +1,10 @@
 #include "cli/cli.h"
+#include "cli/loop.h"
 #include "cli/run_flags.h"
 #include "config/exit_status.h"
 #include "util/io.h"
 #include "util/log.h"
+#include "vm/fatal_signals.h"
 #include "vm/vm.h"
 
 #include <string.h>
@@ -37,45 +39,52 @@ static int show_help(void)
 								 : EXIT_STATUS_ERROR;
 }
 
-/* How it ended is in the log already. */
-static int status_of(const struct vm_result *result)
-{
-	switch (result->end) {
-	case VM_END_SHUTDOWN:
-	case VM_END_REBOOT:
-		return EXIT_STATUS_OK;
-	case VM_END_PANIC:
-		return EXIT_STATUS_PANIC;
-	case VM_END_VCPU_ERROR:
-		return EXIT_STATUS_VCPU_ERROR;
-	case VM_END_STOPPED:
-		return result->signal == 0 ? EXIT_STATUS_OK : EXIT_STATUS_SIGNAL + result->signal;
-	case VM_END_NONE:
-		break;
-	}
-	return EXIT_STATUS_ERROR;
-}
-
 static int fail(const struct err *err, int status)
 {
 	log_error("%s", err->text);
 	return status;
 }
 
-static int run_config(const struct vm_config *config)
+static int serve(struct loop *loop, struct vm *vm, struct err *err)
 {
-	struct vm_result result = { .end = VM_END_NONE };
+	int ret;
+
+	fatal_signals_install();
+	ret = loop_catch_signals(loop, vm, err);
+	if (ret == 0)
+		ret = vm_start(vm, err);
+	if (ret == 0)
+		ret = loop_run(loop, err);
+	vm_close(vm);
+	return ret;
+}
+
+static int run_machine(struct loop *loop, const struct vm_config *config)
+{
 	enum vm_fault fault = VM_FAULT_HOST;
 	struct vm *vm = NULL;
 	struct err err = { 0 };
 	int ret;
 
-	if (vm_new(&vm, config, &fault, &err) != 0)
+	if (vm_new(&vm, config, NULL, &loop->env, &fault, &err) != 0)
 		return fail(&err,
 			    fault == VM_FAULT_CONFIG ? EXIT_STATUS_BAD_CONFIG : EXIT_STATUS_ERROR);
-	ret = vm_run(vm, &result, &err);
+	ret = serve(loop, vm, &err);
 	vm_free(vm);
-	return ret == 0 ? status_of(&result) : fail(&err, EXIT_STATUS_ERROR);
+	return ret == 0 ? loop_report(loop) : fail(&err, EXIT_STATUS_ERROR);
+}
+
+static int run_config(const struct vm_config *config)
+{
+	struct err err = { 0 };
+	struct loop loop;
+	int status;
+
+	if (loop_init(&loop, &err) != 0)
+		return fail(&err, EXIT_STATUS_ERROR);
+	status = run_machine(&loop, config);
+	loop_deinit(&loop);
+	return status;
 }
 
 static int parse_and_run(int argc, char **argv, struct vm_config *config)

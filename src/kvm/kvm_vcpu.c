@@ -144,6 +144,11 @@ void kvm_vcpu_request_exit(const struct kvm_vcpu *vcpu)
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 }
 
+void kvm_vcpu_forget_exit(const struct kvm_vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+}
+
 void kvm_vcpu_interrupt(const struct kvm_vcpu *vcpu, bool asserted)
 {
 	struct kvm_interrupt interrupt = {

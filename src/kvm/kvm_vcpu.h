@@ -61,8 +61,11 @@ __attribute__((warn_unused_result)) int kvm_vcpu_set_entry(const struct kvm_vcpu
  */
 int kvm_vcpu_run(const struct kvm_vcpu *vcpu);
 
-/** Make the next or current run return -EINTR; a running one also needs a signal. Any thread. */
+/** Make each run return -EINTR from now on; one under way also needs a signal. Any thread. */
 void kvm_vcpu_request_exit(const struct kvm_vcpu *vcpu);
+
+/** Let it run again. */
+void kvm_vcpu_forget_exit(const struct kvm_vcpu *vcpu);
 
 /** Set or clear the supervisor external interrupt (user-space PLIC only). Any thread. */
 void kvm_vcpu_interrupt(const struct kvm_vcpu *vcpu, bool asserted);

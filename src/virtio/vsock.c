@@ -645,7 +645,13 @@ static int init_parts(struct vsock *vsock, const struct vsock_config *config,
 		return err_set(err, -EINVAL,
 			       "the guest's CID must be %d to %" PRIu32 ", not %" PRIu64,
 			       GUEST_CID_MIN, UINT32_MAX, config->guest_cid);
-	code = unix_listener_init(&vsock->listener, config->uds_path, err);
+	if (config->listener == NULL) {
+		code = unix_listener_init(&vsock->listener, config->uds_path, err);
+	} else {
+		vsock->listener = *config->listener;
+		*config->listener = (struct unix_listener){ .fd = -1 };
+		code = 0;
+	}
 	if (code == 0)
 		code = init_tables(vsock, err);
 	if (code == 0)

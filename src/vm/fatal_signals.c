@@ -160,15 +160,19 @@ static void take(int signo, bool is_fault)
 		sigaction(signo, &action, NULL);
 }
 
-void fatal_signals_install(const struct boot *boot, const struct guest_mem *mem)
+void fatal_signals_install(void)
 {
-	known.boot = boot;
-	known.mem = mem;
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
 		take(fatal[i].signal, fatal[i].is_fault);
 	/* One of these is the kick of vCPU threads, whose handler comes later. */
 	for (int signo = SIGRTMIN; signo <= SIGRTMAX; signo++)
 		take(signo, false);
+}
+
+void fatal_signals_know(const struct boot *boot, const struct guest_mem *mem)
+{
+	known.boot = boot;
+	known.mem = mem;
 }
 
 void fatal_signals_forget(void)

@@ -11,6 +11,7 @@
 #include "vm/vm.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,26 +23,66 @@
 static struct {
 	int new_ret;
 	enum vm_fault fault;
-	int run_ret;
-	struct vm_result result;
+	int start_ret;
+	enum vm_end end;
+	int signal; /* that comes when it has started, in place of an end */
+	struct vm_env env;
 	unsigned int n_new;
+	unsigned int n_closed;
 	unsigned int n_freed;
 } fake;
 
-int vm_new(struct vm **vmp, const struct vm_config *config, enum vm_fault *fault, struct err *err)
+int vm_new(struct vm **vmp, const struct vm_config *config, struct vm_resources *resources,
+	   const struct vm_env *env, enum vm_fault *fault, struct err *err)
 {
 	assert_non_null(config->cmdline);
+	assert_null(resources);
 	fake.n_new++;
+	fake.env = *env;
 	*vmp = NULL;
 	*fault = fake.fault;
 	return fake.new_ret == 0 ? 0 : err_set(err, fake.new_ret, "no machine");
 }
 
-int vm_run(struct vm *vm, struct vm_result *result, struct err *err)
+static void end_now(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	(void)ctx;
+	fake.env.ended(fake.env.ctx, fake.end);
+}
+
+static void end_soon(enum vm_end end)
+{
+	static const struct timeval at_once = { 0 };
+
+	fake.end = end;
+	assert_int_equal(event_base_once(fake.env.base, -1, EV_TIMEOUT, end_now, NULL, &at_once),
+			 0);
+}
+
+int vm_start(struct vm *vm, struct err *err)
 {
 	(void)vm;
-	*result = fake.result;
-	return fake.run_ret == 0 ? 0 : err_set(err, fake.run_ret, "no run");
+	if (fake.start_ret != 0)
+		return err_set(err, fake.start_ret, "no start");
+	if (fake.signal != 0)
+		raise(fake.signal);
+	else
+		end_soon(fake.end);
+	return 0;
+}
+
+void vm_stop(struct vm *vm)
+{
+	(void)vm;
+	end_soon(VM_END_STOPPED);
+}
+
+void vm_close(struct vm *vm)
+{
+	(void)vm;
+	fake.n_closed++;
 }
 
 void vm_free(struct vm *vm)
@@ -540,26 +581,38 @@ static void exit_status_of_a_run(void **state)
 {
 	static const char *const words[] = { "televm", "run", "--kernel=k", NULL };
 	static const struct {
-		struct vm_result result;
+		enum vm_end end;
+		int signal;
 		int status;
+		const char *said;
 	} rows[] = {
-		{ { VM_END_SHUTDOWN, 0 }, 0 },       { { VM_END_REBOOT, 0 }, 0 },
-		{ { VM_END_PANIC, 0 }, 3 },          { { VM_END_VCPU_ERROR, 0 }, 4 },
-		{ { VM_END_STOPPED, 0 }, 0 },        { { VM_END_STOPPED, SIGTERM }, 143 },
-		{ { VM_END_STOPPED, SIGINT }, 130 }, { { VM_END_NONE, 0 }, 1 },
+		{ VM_END_SHUTDOWN, 0, 0, "the guest shut down" },
+		{ VM_END_REBOOT, 0, 0, "the guest asked for a reboot" },
+		{ VM_END_PANIC, 0, 3, "the guest's kernel panicked" },
+		{ VM_END_VCPU_ERROR, 0, 4, "it cannot go on" },
+		{ VM_END_STOPPED, 0, 0, "its user left" },
+		{ VM_END_STOPPED, SIGTERM, 143, "Terminated" },
+		{ VM_END_STOPPED, SIGINT, 130, "Interrupt" },
+		{ VM_END_NONE, 0, 1, "it cannot go on" },
 	};
 	char said[8192];
 
 	(void)state;
+	fake.n_closed = 0;
 	fake.n_freed = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		fake.result = rows[i].result;
+		fake.end = rows[i].end;
+		fake.signal = rows[i].signal;
 		assert_int_equal(run_cli(words, said), rows[i].status);
+		assert_non_null(strstr(said, rows[i].said));
 	}
+	fake.signal = 0;
+	assert_int_equal(fake.n_closed, ARRAY_SIZE(rows));
 	assert_int_equal(fake.n_freed, ARRAY_SIZE(rows));
-	fake.run_ret = -EIO;
+	fake.start_ret = -EIO;
 	assert_int_equal(run_cli(words, said), EXIT_STATUS_ERROR);
-	assert_string_equal(said, "televm: error: no run\n");
+	assert_string_equal(said, "televm: error: no start\n");
+	assert_int_equal(fake.n_freed, ARRAY_SIZE(rows) + 1);
 	fake.new_ret = -ENOENT;
 	fake.fault = VM_FAULT_CONFIG;
 	assert_int_equal(run_cli(words, said), EXIT_STATUS_BAD_CONFIG);

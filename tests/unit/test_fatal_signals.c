@@ -29,7 +29,7 @@ static void child_main(const struct child *child)
 		child->prepare(child);
 	if (child->terminal >= 0 && terminal_raw(child->terminal, NULL) != 0)
 		_exit(99);
-	fatal_signals_install(NULL, NULL);
+	fatal_signals_install();
 	raise(child->signal);
 	_exit(0);
 }
