@@ -1,12 +1,14 @@
 #include "cli/cli.h"
 #include "cli/loop.h"
 #include "cli/run_flags.h"
+#include "config/config_json.h"
 #include "config/exit_status.h"
 #include "util/io.h"
 #include "util/log.h"
 #include "vm/fatal_signals.h"
 #include "vm/vm.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -87,10 +89,24 @@ static int run_config(const struct vm_config *config)
 	return status;
 }
 
-static int parse_and_run(int argc, char **argv, struct vm_config *config)
+static int print_config(const struct vm_config *config)
 {
+	json_t *object = vm_config_to_json(config);
+	int ret = object == NULL ? -1 : json_dumpf(object, stdout, JSON_COMPACT);
+
+	json_decref(object);
+	if (ret != 0 || puts("") == EOF || fflush(stdout) != 0) {
+		log_error("the configuration cannot be printed");
+		return EXIT_STATUS_ERROR;
+	}
+	return EXIT_STATUS_OK;
+}
+
+static int parse_and_run(int argc, char **argv, struct run_options *options)
+{
+	struct vm_config *config = &options->config;
 	struct err err = { 0 };
-	int ret = cli_parse_run(argc, argv, config, &err);
+	int ret = cli_parse_run(argc, argv, options, &err);
 
 	if (ret > 0)
 		return show_help();
@@ -99,19 +115,19 @@ static int parse_and_run(int argc, char **argv, struct vm_config *config)
 		log_info("'televm run --help' lists the flags");
 		return EXIT_STATUS_BAD_ARGUMENTS;
 	}
-	log_set_level(config->log_level);
+	log_set_level(config->logger.level);
 	if (vm_config_complete(config, &err) != 0)
 		return fail(&err, EXIT_STATUS_BAD_CONFIG);
-	return run_config(config);
+	return options->prints_config ? print_config(config) : run_config(config);
 }
 
 int cli_run(int argc, char **argv)
 {
-	struct vm_config config;
+	struct run_options options = { 0 };
 	int status;
 
-	vm_config_init(&config);
-	status = parse_and_run(argc, argv, &config);
-	vm_config_deinit(&config);
+	vm_config_init(&options.config);
+	status = parse_and_run(argc, argv, &options);
+	vm_config_deinit(&options.config);
 	return status;
 }

@@ -81,8 +81,8 @@ static void long_lines_are_cut(void **state)
 	memset(huge, 'x', sizeof(huge) - 1);
 	huge[sizeof(huge) - 1] = '\0';
 	log_error("%s", huge);
-	assert_int_equal(drain(text, sizeof(text)), 1024 - 3);
-	assert_int_equal(text[1024 - 4], '\n');
+	assert_int_equal(drain(text, sizeof(text)), 1024 - 2);
+	assert_int_equal(text[1024 - 3], '\n');
 }
 
 static void a_stuck_reader_loses_lines_not_time(void **state)
@@ -95,7 +95,7 @@ static void a_stuck_reader_loses_lines_not_time(void **state)
 	assert_true(drain(text, sizeof(text)) <= 64 * KIB);
 	log_error("again");
 	drain(text, sizeof(text));
-	assert_non_null(strstr(text, "log lines were lost"));
+	assert_non_null(strstr(text, "log lines could not be written"));
 	assert_non_null(strstr(text, "again\n"));
 }
 
