@@ -131,7 +131,7 @@ const struct option_row run_flags[] = {
 	  "guest memory in 2 MiB pages that the host has reserved:\nfaster, takes all of it at "
 	  "once",
 	  set_huge_pages, false },
-	{ "--log-level", "LEVEL", "off, error, warn, info (default) or debug", set_log_level,
+	{ "--log-level", "LEVEL", "off, error, warn, info (default), debug or trace", set_log_level,
 	  false },
 	{ 0 },
 };

@@ -27,9 +27,9 @@ static_assert(ARRAY_SIZE(console_names) == CONFIG_CONSOLE_OFF + 1, "a name for e
 
 static const char *const log_level_names[] = {
 	[LOG_OFF] = "off",   [LOG_ERROR] = "error", [LOG_WARN] = "warn",
-	[LOG_INFO] = "info", [LOG_DEBUG] = "debug",
+	[LOG_INFO] = "info", [LOG_DEBUG] = "debug", [LOG_TRACE] = "trace",
 };
-static_assert(ARRAY_SIZE(log_level_names) == LOG_DEBUG + 1, "a name for each");
+static_assert(ARRAY_SIZE(log_level_names) == LOG_TRACE + 1, "a name for each");
 
 /* Firecracker's. Words that mean nothing here do no harm; who wants the serial console asks for it
  * with a line of his own. */

@@ -103,7 +103,8 @@ __attribute__((warn_unused_result)) int vm_config_set_console(struct vm_config *
 const char *vm_config_irqchip_name(enum config_irqchip irqchip);
 const char *vm_config_console_name(enum config_console console);
 
-/** Set the log level by name: off, error, warn, info, debug. \return 0; -EINVAL names them */
+/** Set the log level by name: off, error, warn, info, debug, trace. \return 0; -EINVAL names them
+ */
 __attribute__((warn_unused_result)) int vm_config_set_log_level(struct vm_config *config,
 								const char *name, struct err *err);
 

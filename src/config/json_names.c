@@ -16,7 +16,7 @@ const char *const json_pages_names[CONFIG_PAGES_2M + 1] = {
 	[CONFIG_PAGES_2M] = "2M",
 };
 
-const char *const json_level_names[LOG_DEBUG + 1] = {
+const char *const json_level_names[LOG_TRACE + 1] = {
 	[LOG_OFF] = "Off",   [LOG_ERROR] = "Error", [LOG_WARN] = "Warn",
-	[LOG_INFO] = "Info", [LOG_DEBUG] = "Debug",
+	[LOG_INFO] = "Info", [LOG_DEBUG] = "Debug", [LOG_TRACE] = "Trace",
 };

@@ -8,4 +8,4 @@ extern const char *const json_cache_names[BLK_CACHE_WRITEBACK + 1];
 extern const char *const json_pages_names[CONFIG_PAGES_2M + 1];
 
 /** In a form that Firecracker reads too. */
-extern const char *const json_level_names[LOG_DEBUG + 1];
+extern const char *const json_level_names[LOG_TRACE + 1];

@@ -20,7 +20,7 @@ static const char *const level_words[] = {
 };
 
 static const enum log_level levels[] = {
-	LOG_OFF, LOG_DEBUG, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_WARN, LOG_ERROR,
+	LOG_OFF, LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_WARN, LOG_ERROR,
 };
 static_assert(ARRAY_SIZE(level_words) == ARRAY_SIZE(levels), "a level for each");
 

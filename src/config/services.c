@@ -83,6 +83,23 @@ void config_logger_deinit(struct config_logger *logger)
 	*logger = (struct config_logger){ 0 };
 }
 
+int config_logger_dup(struct config_logger *copy, const struct config_logger *logger,
+		      struct err *err)
+{
+	int ret = 0;
+
+	*copy = *logger;
+	copy->path = NULL;
+	copy->module = NULL;
+	if (logger->path != NULL)
+		ret = vm_config_set_string(&copy->path, logger->path, err);
+	if (ret == 0 && logger->module != NULL)
+		ret = vm_config_set_string(&copy->module, logger->module, err);
+	if (ret != 0)
+		config_logger_deinit(copy);
+	return ret;
+}
+
 void config_metrics_deinit(struct config_metrics *metrics)
 {
 	free(metrics->path);
