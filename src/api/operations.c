@@ -238,25 +238,14 @@ static int put_serial(struct call *call)
 
 /* ---- what is of the process ---- */
 
-static int copy_logger(struct config_logger *logger, const struct config_logger *from)
-{
-	*logger = *from;
-	logger->path = from->path == NULL ? NULL : strdup(from->path);
-	logger->module = from->module == NULL ? NULL : strdup(from->module);
-	if ((from->path == NULL || logger->path != NULL) &&
-	    (from->module == NULL || logger->module != NULL))
-		return 0;
-	config_logger_deinit(logger);
-	return -ENOMEM;
-}
-
 static int put_logger(struct call *call)
 {
 	struct config_logger logger;
-	int ret = copy_logger(&logger, &microvm_get_config(call->microvm)->logger);
+	int ret =
+		config_logger_dup(&logger, &microvm_get_config(call->microvm)->logger, &call->err);
 
 	if (ret != 0)
-		return err_set(&call->err, ret, "Logger error: no memory");
+		return judge(call, ret, "Logger error");
 	ret = logger_from_json(&logger, call->body, &call->err);
 	if (ret != 0) {
 		config_logger_deinit(&logger);

@@ -2,6 +2,7 @@
 
 #include "api/microvm.h"
 #include "api/operations.h"
+#include "config/json_write.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -170,28 +171,12 @@ static void log_answer(const struct api_answer *answer, const struct err *err)
 			  err->text);
 }
 
-/* JSON wants UTF-8, and a sentence that was cut may end within a character. */
-static json_t *make_string(const char *text)
-{
-	json_t *string = json_string(text);
-	char ascii[sizeof(((struct err *)0)->text) + 1];
-
-	if (string != NULL)
-		return string;
-	snprintf(ascii, sizeof(ascii), "%s", text);
-	for (char *byte = ascii; *byte != '\0'; byte++) {
-		if ((unsigned char)*byte >= 0x80)
-			*byte = '?';
-	}
-	return json_string(ascii);
-}
-
 void api_refuse(struct api_answer *answer, unsigned int status, const char *field, const char *text)
 {
 	json_t *body = json_object();
 
 	answer->status = status;
-	if (body != NULL && json_object_set_new(body, field, make_string(text)) == 0)
+	if (body != NULL && json_object_set_new(body, field, json_from_text(text)) == 0)
 		answer->body = json_dumps(body, JSON_COMPACT);
 	json_decref(body);
 }
@@ -211,9 +196,13 @@ static int do_request(const struct api_request *request, const struct operation 
 		ret = check_id(call->id, &call->err);
 	if (ret == 0)
 		ret = check_state(call->microvm, operation, &call->err);
-	if (ret == 0 && request->body != NULL)
+	if (ret != 0)
+		return ret;
+	if (request->body != NULL)
 		ret = json_parse_object(request->body, request->body_len, NULL, &body, &call->err);
-	if (ret == 0) {
+	if (ret != 0) {
+		call_refuse_body(call, ret);
+	} else {
 		call->body = body;
 		ret = operation->handle(call);
 	}

@@ -153,7 +153,7 @@ static void an_answer_has_firecrackers_head(void **state)
 	assert_string_equal(buf, "HTTP/1.1 204 \r\nServer: Firecracker API\r\n"
 				 "Connection: keep-alive\r\n\r\n");
 	api_rig_send(rig, fd,
-		     "PATCH /machine-config HTTP/1.1\r\nContent-Length: 23\r\n\r\n"
+		     "PATCH /machine-config HTTP/1.1\r\nContent-Length: 24\r\n\r\n"
 		     "{\"cpu_template\": \"None\"}");
 	api_rig_receive(rig, fd, buf, sizeof(buf));
 	assert_string_equal(buf, "HTTP/1.1 204 \r\nServer: Firecracker API\r\n"
