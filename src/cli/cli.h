@@ -16,6 +16,7 @@ __attribute__((warn_unused_result)) int cli_run(int argc, char **argv);
 struct run_options {
 	struct vm_config config; /**< the first: the rows' setters find it at the target's place */
 	bool prints_config;      /**< as JSON, and nothing is run */
+	const char *api_sock;    /**< the process's argument; NULL: no API */
 };
 
 /**

@@ -190,10 +190,14 @@ char *options_cut_item(char **rest)
 	return item;
 }
 
-/* A line with "--flag VALUE" on the left and a line of help on the right. */
+/* A line with "--flag VALUE" on the left and a line of help on the right; a long flag has a line of
+ * its own. */
 static size_t help_line(char *buf, size_t size, const char *left, const char *right, size_t len)
 {
-	int written = snprintf(buf, size, "  %-*s %.*s\n", HELP_COLUMN, left, (int)len, right);
+	const bool is_long = strlen(left) > HELP_COLUMN;
+	int written =
+		snprintf(buf, size, "  %-*s%s%*s%.*s\n", HELP_COLUMN, left, is_long ? "\n" : "",
+			 is_long ? HELP_COLUMN + 3 : 1, "", (int)len, right);
 
 	return MIN((size_t)written, size - 1);
 }

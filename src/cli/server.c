@@ -2,11 +2,10 @@
 
 #include "api/microvm.h"
 #include "api/mmds.h"
-#include "api/server.h"
 #include "api/version.h"
 #include "backend/terminal.h"
-#include "cli/loop.h"
 #include "cli/server_flags.h"
+#include "cli/session.h"
 #include "config/exit_status.h"
 #include "config/json_write.h"
 #include "util/io.h"
@@ -22,14 +21,6 @@
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
-
-/* What the process has while it runs. */
-struct server {
-	const struct server_options *options;
-	struct loop loop;
-	struct microvm *microvm;
-	struct api_server *api;
-};
 
 int cli_server_help(void)
 {
@@ -124,10 +115,11 @@ static json_t *logger_body(const struct server_options *options)
 	return NULL;
 }
 
-static int set_up_logger(struct server *server, struct err *err)
+static int set_up_logger(const struct server_options *options, struct microvm *microvm,
+			 struct err *err)
 {
 	struct config_logger logger = { 0 };
-	json_t *body = logger_body(server->options);
+	json_t *body = logger_body(options);
 	int ret = body == NULL ? err_set(err, -ENOMEM, "no memory for the log's settings")
 			       : logger_from_json(&logger, body, err);
 
@@ -135,18 +127,19 @@ static int set_up_logger(struct server *server, struct err *err)
 	if (ret == -EINVAL)
 		return EXIT_STATUS_BAD_ARGUMENTS;
 	if (ret == 0)
-		ret = microvm_put_logger(server->microvm, &logger, err);
+		ret = microvm_put_logger(microvm, &logger, err);
 	return ret == 0 ? 0 : EXIT_STATUS_ERROR;
 }
 
-static int set_up_metrics(struct server *server, struct err *err)
+static int set_up_metrics(const struct server_options *options, struct microvm *microvm,
+			  struct err *err)
 {
 	struct config_metrics config = { 0 };
 
-	if (server->options->metrics_path == NULL)
+	if (options->metrics_path == NULL)
 		return 0;
-	if (vm_config_set_string(&config.path, server->options->metrics_path, err) != 0 ||
-	    microvm_put_metrics(server->microvm, &config, err) != 0)
+	if (vm_config_set_string(&config.path, options->metrics_path, err) != 0 ||
+	    microvm_put_metrics(microvm, &config, err) != 0)
 		return EXIT_STATUS_ERROR;
 	return 0;
 }
@@ -175,13 +168,11 @@ static void store_startup_times(const struct server_options *options)
 
 /* ---- starting ---- */
 
-static int load_metadata(struct server *server, struct err *err)
+static int load_metadata(const char *path, struct microvm *microvm, struct err *err)
 {
-	const char *path = server->options->metadata_path;
-
 	if (path == NULL)
 		return 0;
-	if (mmds_load_file(microvm_get_mmds(server->microvm), path, err) != 0) {
+	if (mmds_load_file(microvm_get_mmds(microvm), path, err) != 0) {
 		err_prefix(err, "--metadata");
 		return EXIT_STATUS_ERROR;
 	}
@@ -189,32 +180,17 @@ static int load_metadata(struct server *server, struct err *err)
 	return 0;
 }
 
-static int start_api(struct server *server, struct err *err)
-{
-	const struct api_options options = {
-		.path = server->options->sock,
-		.max_payload = server->options->max_payload,
-		.base = server->loop.base,
-	};
-
-	if (server->options->has_no_api)
-		return 0;
-	return api_server_new(&server->api, &options, server->microvm, err) == 0
-		       ? 0
-		       : EXIT_STATUS_ERROR;
-}
-
-static int start_machine(struct server *server, struct err *err)
+static int start_machine(const char *path, struct microvm *microvm, struct err *err)
 {
 	struct json_notes notes = { 0 };
 	enum vm_fault fault = VM_FAULT_CONFIG;
 	int ret;
 
-	if (server->options->config_path == NULL)
+	if (path == NULL)
 		return 0;
-	ret = microvm_load_file(server->microvm, server->options->config_path, &notes, err);
+	ret = microvm_load_file(microvm, path, &notes, err);
 	if (ret == 0)
-		ret = microvm_start(server->microvm, &fault, err);
+		ret = microvm_start(microvm, &fault, err);
 	if (ret != 0) {
 		err_prefix(err, "Configuration for VMM from one single json failed");
 		return fault == VM_FAULT_CONFIG ? EXIT_STATUS_BAD_CONFIG : EXIT_STATUS_ERROR;
@@ -223,78 +199,67 @@ static int start_machine(struct server *server, struct err *err)
 	return 0;
 }
 
-static int set_up(struct server *server, struct err *err)
+static int start(const struct server_options *options, struct session *session, struct err *err)
 {
-	const struct microvm_options options = {
-		.id = server->options->id,
-		.base = server->loop.base,
-		.has_boot_timer = server->options->has_boot_timer,
-		.mmds_limit = server->options->mmds_limit,
-		.ended = server->loop.env.ended,
-		.ctx = server->loop.env.ctx,
+	int status = set_up_metrics(options, session->microvm, err);
+
+	if (status == 0)
+		status = load_metadata(options->metadata_path, session->microvm, err);
+	if (status == 0 && !options->has_no_api &&
+	    session_listen(session, options->sock, options->max_payload, err) != 0)
+		status = EXIT_STATUS_ERROR;
+	if (status == 0)
+		status = start_machine(options->config_path, session->microvm, err);
+	return status;
+}
+
+static int set_up(const struct server_options *options, struct session *session, struct err *err)
+{
+	const struct session_options session_options = {
+		.id = options->id,
+		.has_boot_timer = options->has_boot_timer,
+		.mmds_limit = options->mmds_limit,
 	};
 	int status;
 
-	if (microvm_new(&server->microvm, &options, err) != 0)
+	if (session_init(session, &session_options, err) != 0)
 		return EXIT_STATUS_ERROR;
-	status = set_up_logger(server, err);
+	status = set_up_logger(options, session->microvm, err);
 	if (status != 0)
 		return status;
 	log_info("Running Firecracker v%s", FIRECRACKER_VERSION);
-	store_startup_times(server->options);
-	status = set_up_metrics(server, err);
-	if (status == 0)
-		status = load_metadata(server, err);
-	if (status == 0)
-		status = start_api(server, err);
-	return status != 0 ? status : start_machine(server, err);
+	store_startup_times(options);
+	return start(options, session, err);
 }
 
 /* ---- running ---- */
 
-static void tell_end(enum vm_end end)
+static int serve(struct session *session, struct err *err)
 {
-	/* The numbers are KVM's: of a shutdown, and of a reset. */
-	if (end == VM_END_SHUTDOWN || end == VM_END_REBOOT)
-		log_info("Received KVM_SYSTEM_EVENT: type: %d, event: [0]",
-			 end == VM_END_SHUTDOWN ? 1 : 2);
-	log_info("Vmm is stopping.");
-}
+	const enum vm_end *end = &session->loop.end;
 
-static int serve(struct server *server, struct err *err)
-{
-	if (loop_run(&server->loop, err) != 0)
+	if (loop_run(&session->loop, err) != 0)
 		return EXIT_STATUS_ERROR;
-	tell_end(server->loop.end);
-	return loop_report(&server->loop);
-}
-
-static void tear_down(struct server *server)
-{
-	struct vm *vm = server->microvm == NULL ? NULL : microvm_get_vm(server->microvm);
-
-	if (vm != NULL)
-		vm_close(vm);
-	/* The last line counts what the machine did to its end. */
-	metrics_close();
-	api_server_free(server->api);
-	microvm_free(server->microvm);
-	loop_deinit(&server->loop);
+	/* The numbers are KVM's: of a shutdown, and of a reset. */
+	if (*end == VM_END_SHUTDOWN || *end == VM_END_REBOOT)
+		log_info("Received KVM_SYSTEM_EVENT: type: %d, event: [0]",
+			 *end == VM_END_SHUTDOWN ? 1 : 2);
+	log_info("Vmm is stopping.");
+	session_close(session);
+	return loop_report(&session->loop);
 }
 
 static int run(const struct server_options *options)
 {
-	struct server server = { .options = options };
+	struct session session;
 	struct err err = { 0 };
-	int status = EXIT_STATUS_ERROR;
+	int status = set_up(options, &session, &err);
 
-	if (loop_init(&server.loop, &err) == 0)
-		status = set_up(&server, &err);
 	if (status == 0)
-		status = serve(&server, &err);
+		status = serve(&session, &err);
 	if (err.code != 0)
 		log_error("%s", err.text);
-	tear_down(&server);
+	session_deinit(&session);
 	if (status == 0)
 		log_info("Firecracker exiting successfully. exit_code=0");
 	else
