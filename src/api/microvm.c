@@ -259,14 +259,15 @@ int microvm_put_metrics(struct microvm *microvm, struct config_metrics *config, 
 	return vm_config_put_metrics(&microvm->config, config, err);
 }
 
-/* What is there for the process and not the machine begins at once. */
-static int use_services(const struct microvm *microvm, struct err *err)
+/* What is there for the process and not the machine begins at once; metrics may be there already.
+ */
+static int use_services(const struct microvm *microvm, bool has_metrics, struct err *err)
 {
 	int ret = use_logger(&microvm->config.logger, err);
 
 	if (ret != 0)
 		return err_prefix(err, "Logger error");
-	if (microvm->config.metrics.path == NULL)
+	if (microvm->config.metrics.path == NULL || has_metrics)
 		return 0;
 	ret = use_metrics(microvm, &microvm->config.metrics, err);
 	return ret == 0 ? 0 : err_prefix(err, "Metrics error");
@@ -278,17 +279,18 @@ int microvm_put_config(struct microvm *microvm, struct vm_config *config, struct
 	vm_config_deinit(&microvm->config);
 	microvm->config = *config;
 	*config = (struct vm_config){ 0 };
-	return use_services(microvm, err);
+	return use_services(microvm, false, err);
 }
 
 int microvm_load_file(struct microvm *microvm, const char *path, struct json_notes *notes,
 		      struct err *err)
 {
+	const bool has_metrics = microvm->config.metrics.path != NULL;
 	int ret;
 
 	microvm->is_boot_path = true;
 	ret = vm_config_load_file(&microvm->config, path, notes, err);
-	return ret == 0 ? use_services(microvm, err) : ret;
+	return ret == 0 ? use_services(microvm, has_metrics, err) : ret;
 }
 
 int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err)

@@ -141,7 +141,7 @@ int api_server_new(struct api_server **serverp, const struct api_options *option
 		api_server_free(server);
 		return ret;
 	}
-	log_info("Listening on API socket (%s).", options->path);
+	log_info("Listening on API socket (\"%s\").", options->path);
 	log_info("API server started.");
 	*serverp = server;
 	return 0;

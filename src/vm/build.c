@@ -169,6 +169,9 @@ static int create_devices(struct vm *vm, const struct vm_config *config,
 		ret = create_serial(vm, err);
 	if (ret == 0)
 		ret = create_rtc(vm, err);
+	if (ret == 0 && config->has_boot_timer)
+		ret = mmio_bus_add(&vm->bus, LAYOUT_BOOT_TIMER_BASE, LAYOUT_DEVICE_SIZE,
+				   &boot_timer_mmio_ops, &vm->boot_timer, "boot timer", err);
 	pvpanic_init(&vm->pvpanic, on_panic, vm);
 	if (ret == 0)
 		ret = mmio_bus_add(&vm->bus, LAYOUT_PVPANIC_BASE, LAYOUT_DEVICE_SIZE,
@@ -266,6 +269,9 @@ static struct vm *new_vm(const struct vm_config *config, const struct vm_env *en
 	if (vm == NULL)
 		return NULL;
 	vm->env = *env;
+	/* Building counts. */
+	if (config->has_boot_timer)
+		boot_timer_init(&vm->boot_timer);
 	vm->kvm = KVM_VM_NONE;
 	vm->end_fd = -1;
 	vm->has_terminal = config->console != CONFIG_CONSOLE_OFF;
