@@ -68,6 +68,8 @@ static void set_descriptor_limit(rlim_t limit)
 		abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct event_base *base = event_base_new();
