@@ -255,5 +255,10 @@ int vm_config_put_logger(struct vm_config *config, struct config_logger *logger,
 
 int vm_config_put_metrics(struct vm_config *config, struct config_metrics *metrics, struct err *err)
 {
+	/* Who reads them would miss what was counted so far. */
+	if (config->metrics.path != NULL) {
+		config_metrics_deinit(metrics);
+		return err_set(err, -EALREADY, "Reinitialization of metrics not allowed.");
+	}
 	return PUT_PART(config, metrics, metrics, config_metrics_deinit, err);
 }

@@ -166,6 +166,17 @@ static void look(void)
 		copy_words(device->seen, device->words.now, device_words(device));
 }
 
+/* Who writes to another file begins with all there is. */
+static void forget_what_was_told(void)
+{
+	for (size_t i = 0; i < ALL_WORDS; i++)
+		metrics_store(&state.told[i], 0);
+	for (struct device *device = state.devices; device != NULL; device = device->next) {
+		for (size_t i = 0; i < DEVICE_WORDS_MAX; i++)
+			metrics_store(&device->told[i], 0);
+	}
+}
+
 static void take_as_told(void)
 {
 	copy_words(state.told, state.seen, ALL_WORDS);
@@ -542,6 +553,7 @@ void metrics_close(void)
 	int fd;
 
 	(void)metrics_flush(NULL);
+	forget_what_was_told();
 	free_event(&state.timer);
 	free_event(&state.tail_timer);
 	fd = atomic_exchange(&state.fd, -1);
