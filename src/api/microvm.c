@@ -57,6 +57,9 @@ void microvm_free(struct microvm *microvm)
 {
 	if (microvm == NULL)
 		return;
+	if (microvm->vm != NULL)
+		vm_close(microvm->vm);
+	metrics_close();
 	vm_free(microvm->vm);
 	vm_resources_free(microvm->resources);
 	mmds_deinit(&microvm->mmds);

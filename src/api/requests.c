@@ -181,31 +181,31 @@ void api_refuse(struct api_answer *answer, unsigned int status, const char *fiel
 	json_decref(body);
 }
 
-/* Everything up to the operation, which is only done when all is well. */
-static int do_request(const struct api_request *request, const struct operation *operation,
-		      const struct path *path, struct call *call)
+/* \return 0 when the operation may be tried */
+static int check_request(const struct api_request *request, const struct operation *operation,
+			 const struct path *path, struct call *call)
 {
-	json_t *body = NULL;
 	int ret = check_body(request, operation, &call->err);
 
-	if (ret != 0)
-		return ret;
-	if (operation == NULL)
-		return refuse_path(request->method, path, &call->err);
-	if (call->id != NULL)
+	if (ret == 0 && operation == NULL)
+		ret = refuse_path(request->method, path, &call->err);
+	if (ret == 0 && call->id != NULL)
 		ret = check_id(call->id, &call->err);
-	if (ret == 0)
-		ret = check_state(call->microvm, operation, &call->err);
-	if (ret != 0)
-		return ret;
+	return ret == 0 ? check_state(call->microvm, operation, &call->err) : ret;
+}
+
+static int do_operation(const struct api_request *request, const struct operation *operation,
+			struct call *call)
+{
+	json_t *body = NULL;
+	int ret = 0;
+
 	if (request->body != NULL)
 		ret = json_parse_object(request->body, request->body_len, NULL, &body, &call->err);
-	if (ret != 0) {
-		call_refuse_body(call, ret);
-	} else {
-		call->body = body;
-		ret = operation->handle(call);
-	}
+	if (ret != 0)
+		return call_refuse_body(call, ret);
+	call->body = body;
+	ret = operation->handle(call);
 	json_decref(body);
 	return ret;
 }
@@ -232,7 +232,8 @@ void api_handle(struct microvm *microvm, const struct api_request *request,
 	split_path(&path, request->path);
 	operation = find_operation(request->method, &path, &call.id);
 	log_request(request, operation);
-	if (do_request(request, operation, &path, &call) != 0) {
+	if (check_request(request, operation, &path, &call) != 0 ||
+	    do_operation(request, operation, &call) != 0) {
 		api_refuse(answer, call.refusal, "fault_message", call.err.text);
 	} else if (call.answer == NULL) {
 		answer->status = 204;

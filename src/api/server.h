@@ -1,6 +1,6 @@
 /*
- * The API server: HTTP/1.1 on a Unix stream socket, by libevent's evhttp on the loop of the I/O
- * thread. What the paths and bodies mean is in api/requests.h.
+ * The API server: HTTP/1.1 on a Unix stream socket, on the loop of the I/O thread. What the paths
+ * and bodies mean is in api/requests.h; one client, in api/client.h.
  *
  * The socket is made here and nothing that is there already is taken over; the file goes when the
  * server does. At most 10 clients are connected at once, the next is told so and let go. A client's
