@@ -605,6 +605,14 @@ static void help_and_version(void **state)
 		{ { "televm", "help", "help" }, "Usage: televm COMMAND" },
 		{ { "televm", "help", "--help" }, "Usage: televm COMMAND" },
 		{ { "televm", "run", "--help" }, "Usage: televm run" },
+		{ { "televm", "ctl", "--help" }, "Usage: televm ctl" },
+		{ { "televm", "help", "ctl" }, "Usage: televm ctl" },
+		{ { "televm", "help", "api" }, "Usage: televm --api-sock" },
+		{ { "televm", "--id", "x", "--help" }, "Usage: televm --api-sock" },
+		{ { "televm", "--id", "x", "--version" }, "televm " TELEVM_VERSION "\n" },
+		{ { "/usr/bin/firecracker", "--version" }, "Firecracker v1.12.1\n\n" },
+		{ { "firecracker", "--id=x", "--version" }, "Firecracker v1.12.1\n\n" },
+		{ { "firecracker", "--help" }, "Usage: televm --api-sock" },
 		{ { "televm", "run", "--cpus=2", "-h" }, "Usage: televm run" },
 	};
 	char said[8192];
@@ -630,6 +638,12 @@ static void bad_arguments_and_bad_configuration(void **state)
 		int status;
 	} rows[] = {
 		{ { "televm" }, "no command", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "--id=x", "--apisock=s" },
+		  "did you mean --api-sock?",
+		  EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "--kernel=k" },
+		  "unknown flag '--kernel'",
+		  EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "help", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "\x1b[2J" }, "unknown command '?[2J'", EXIT_STATUS_BAD_ARGUMENTS },
