@@ -4,8 +4,8 @@
 #include "util/bits.h"
 #include "util/cleanup.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -184,20 +184,16 @@ static int read_nets(const struct json_field *field, void *at, const json_t *val
 
 static int read_ipv4(const struct json_field *field, void *at, const json_t *value, struct err *err)
 {
-	unsigned char parts[4];
+	struct in_addr address;
 	const char *text;
-	int end = 0;
 	int ret = json_get_text(value, &text, err);
 
 	(void)field;
 	if (ret != 0)
 		return ret;
-	if (sscanf(text, "%3hhu.%3hhu.%3hhu.%3hhu%n", &parts[0], &parts[1], &parts[2], &parts[3],
-		   &end) != 4 ||
-	    text[end] != '\0')
+	if (inet_pton(AF_INET, text, &address) != 1)
 		return err_set(err, -EINVAL, "invalid IPv4 address syntax");
-	*(uint32_t *)at = (uint32_t)parts[0] << 24 | (uint32_t)parts[1] << 16 |
-			  (uint32_t)parts[2] << 8 | parts[3];
+	*(uint32_t *)at = ntohl(address.s_addr);
 	return 0;
 }
 

@@ -128,15 +128,15 @@ static void send_events(struct input *input)
 	virtio_dev_signal(&input->dev, INPUT_EVENTS);
 }
 
-/* There are no lights. */
+/* There are no lights, so nobody looks at what is in it. */
 static bool take_status(struct virtio_dev *dev)
 {
 	struct virtq_chain chain;
 
 	if (!virtio_dev_pop(dev, INPUT_STATUS, &chain))
 		return false;
-	if (chain.n_writable > 0 || chain.readable_bytes < sizeof(struct event)) {
-		virtio_dev_break(dev, "its driver sent a state that is none");
+	if (chain.n_writable > 0) {
+		virtio_dev_break(dev, "its driver sent a state that is to be written");
 		return false;
 	}
 	virtq_push(&dev->queues[INPUT_STATUS], chain.head, 0);
