@@ -636,6 +636,8 @@ static void sending_fails(void **state)
 		guest_sends(rig, (struct header){ 0 }, 60, 0);
 		expect_sent(rig, 2);
 		assert_int_equal(rig->net.metrics.tx_fails, 2 * i + 2);
+		/* EINVAL is the guest's fault, not the back end's. */
+		assert_int_equal(rig->net.metrics.tap_write_fails, 2 * i + 2 - (i >= 3 ? 2 : 0));
 		assert_int_equal(rig->n_sends, 3 * i + 2);
 		rig->send_error = 0;
 		guest_sends(rig, (struct header){ 0 }, 60, 0);
@@ -1381,6 +1383,10 @@ static void limits(void **state)
 		expect_frame(rig, 60, i);
 		assert_int_equal(host_receives(rig, &header), 60);
 	}
+	assert_true(rig->net.metrics.tx_rate_limiter_throttled > 0);
+	assert_true(rig->net.metrics.rx_rate_limiter_throttled > 0);
+	assert_true(rig->net.metrics.tx_rate_limiter_event_count > 0);
+	assert_true(rig->net.metrics.rx_event_rate_limiter_count > 0);
 	/* A frame that waits is not the next driver's. */
 	for (uint8_t i = 0; i < 6; i++)
 		host_sends_plain(rig, 60, i);
