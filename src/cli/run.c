@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "api/microvm.h"
+#include "api/server.h"
 #include "cli/loop.h"
 #include "cli/run_flags.h"
 #include "cli/session.h"
@@ -85,13 +86,15 @@ static int start_session(struct session *session, struct run_options *options, e
 			 struct err *err)
 {
 	const struct session_options session_options = { .id = "anonymous-instance" };
+	/* The log is where the guest's console is. */
+	struct api_options api = { .path = options->api_sock, .is_quiet = true };
 	int ret = session_init(session, &session_options, err);
 
 	options->config.has_power_key = true;
 	if (ret == 0)
 		ret = microvm_put_config(session->microvm, &options->config, err);
 	if (ret == 0)
-		ret = session_listen(session, options->api_sock, 0, err);
+		ret = session_listen(session, &api, err);
 	/* The vCPUs' threads inherit what is blocked. */
 	if (ret == 0)
 		ret = loop_catch_signals(&session->loop, NULL, err);
