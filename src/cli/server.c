@@ -33,8 +33,7 @@ int cli_server_help(void)
 		"       -d '{\"kernel_image_path\": \"Image\"}'\n"
 		"  televm --config-file vm.json --no-api\n"
 		"\n"
-		"Exit status: 0 the guest shut down or rebooted; 1 an error; 3 the guest "
-		"panicked;\n"
+		"Exit status: 0 the guest shut down or rebooted; 1 an error; 3 it panicked;\n"
 		"148 to 157 as Firecracker's: 152 bad configuration, 153 bad arguments.\n"
 		"See televm-api(1).\n";
 	char text[8192] =
