@@ -184,6 +184,7 @@ static enum step answer_request(struct client *client)
 		.path = client->head.path,
 		.body = client->head.body_len == 0 ? NULL : client->in + client->head_len,
 		.body_len = (size_t)client->head.body_len,
+		.is_quiet = client->env->is_quiet,
 	};
 	struct api_answer answer = { 0 };
 	size_t used = client->head_len + request.body_len;

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct client;
@@ -22,6 +23,7 @@ struct client_env {
 	struct microvm *microvm;
 	size_t max_payload;
 	unsigned int patience_ms; /**< for a request to be there, and for an answer to be taken */
+	bool is_quiet;            /**< requests are logged at the level debug only */
 	/** Called before a client frees itself. */
 	void (*gone)(void *ctx, const struct client *client);
 	void *ctx;

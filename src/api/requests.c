@@ -143,31 +143,36 @@ static void log_request(const struct api_request *request, const struct operatio
 	char cut[LOGGED_BODY_SIZE / 2];
 	struct text text = { .bytes = body, .size = sizeof(body) - 1 };
 	const char *word = words[request->method];
+	bool is_quiet = request->is_quiet || (operation != NULL && operation->is_quiet);
+	enum log_level level = is_quiet ? LOG_DEBUG : LOG_INFO;
 
 	if (request->body == NULL || (operation != NULL && operation->is_secret)) {
-		log_info("The API server received a %s request on \"%.200s\".", word,
-			 request->path);
+		log_write(level, __FILE__, __LINE__,
+			  "The API server received a %s request on \"%.200s\".", word,
+			  request->path);
 		return;
 	}
 	snprintf(cut, sizeof(cut), "%.*s", (int)MIN(request->body_len, sizeof(cut) - 1),
 		 request->body);
 	text_add_json(&text, cut);
 	body[text.len] = '\0';
-	log_write(operation != NULL && operation->is_quiet ? LOG_DEBUG : LOG_INFO, __FILE__,
-		  __LINE__, "The API server received a %s request on \"%.200s\" with body %s%s.",
-		  word, request->path, body,
+	log_write(level, __FILE__, __LINE__,
+		  "The API server received a %s request on \"%.200s\" with body %s%s.", word,
+		  request->path, body,
 		  text.is_cut || request->body_len >= sizeof(cut) ? "..." : "");
 }
 
-static void log_answer(const struct api_answer *answer, const struct err *err)
+static void log_answer(const struct api_answer *answer, bool is_quiet, const struct err *err)
 {
 	const char *text = http_status_text(answer->status);
 
 	if (answer->status < 300)
-		log_info("The request was executed successfully. Status code: %u %s%s",
-			 answer->status, text, answer->status == 200 ? "." : "");
+		log_write(is_quiet ? LOG_DEBUG : LOG_INFO, __FILE__, __LINE__,
+			  "The request was executed successfully. Status code: %u %s%s",
+			  answer->status, text, answer->status == 200 ? "." : "");
 	else
-		log_error("Received Error. Status code: %u %s. Message: %s", answer->status, text,
+		log_write(is_quiet ? LOG_DEBUG : LOG_ERROR, __FILE__, __LINE__,
+			  "Received Error. Status code: %u %s. Message: %s", answer->status, text,
 			  err->text);
 }
 
@@ -244,6 +249,6 @@ void api_handle(struct microvm *microvm, const struct api_request *request,
 	json_decref(call.answer);
 	count(operation, &call, answer->status >= 300);
 	answer->is_deprecated = call.notes.is_deprecated;
-	log_answer(answer, &call.err);
+	log_answer(answer, request->is_quiet, &call.err);
 	log_debug("Total previous API call duration: %" PRIu64 " us.", metrics_now_us() - start);
 }

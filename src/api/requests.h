@@ -18,6 +18,7 @@ struct api_request {
 	const char *path; /**< begins with '/' */
 	const char *body; /**< NULL: none */
 	size_t body_len;
+	bool is_quiet; /**< logged at the level debug only */
 };
 
 struct api_answer {

@@ -115,6 +115,7 @@ static int init_server(struct api_server *server, const struct api_options *opti
 		.microvm = microvm,
 		.max_payload = options->max_payload > 0 ? options->max_payload : API_MAX_PAYLOAD,
 		.patience_ms = options->patience_ms > 0 ? options->patience_ms : PATIENCE_MS,
+		.is_quiet = options->is_quiet,
 		.gone = client_gone,
 		.ctx = server,
 	};

@@ -30,7 +30,7 @@ static int show_help(void)
 		"             --console off\n"
 		"\n"
 		"Exit status: 0 the guest shut down or rebooted, or you left; 3 it panicked;\n"
-		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm(1).\n";
+		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm-run(1).\n";
 	char text[8192] = "Usage: televm run --kernel FILE [FLAG...]\n"
 			  "\n"
 			  "Run a virtual machine with its console on this terminal.\n"

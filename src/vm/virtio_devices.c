@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "kvm/kvm_vm.h"
 #include "util/assert.h"
+#include "util/metrics.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/input.h"
@@ -133,6 +134,8 @@ static int add_disk(struct virtio_devices *devices, unsigned int i,
 		return ret;
 	ret = blk_init(&device->blk, &blk_config, device->disk, devices->env->mem, &irq,
 		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_block(device->id, &device->blk.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "disk '%s'", config->id);
 	return plug_in(devices, &device->blk.dev, err);
@@ -163,6 +166,8 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		return ret;
 	ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
 		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_net(device->id, &device->net.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "net '%s'", config->id);
 	return plug_in(devices, &device->net.dev, err);
@@ -346,6 +351,7 @@ static void free_disk(struct disk_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->blk.metrics);
 	blk_deinit(&device->blk);
 	if (device->disk != NULL)
 		disk_close(device->disk);
@@ -358,6 +364,7 @@ static void free_net(struct net_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->net.metrics);
 	net_deinit(&device->net);
 	netdev_free(device->netdev);
 	free(device->id);

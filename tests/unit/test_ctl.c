@@ -665,6 +665,8 @@ static void every_command_has_help(void **state)
 		assert_says(said, line);
 		snprintf(line, sizeof(line), "televm ctl vm.sock %s", row->name);
 		assert_says(said, line);
+		for (const char *at = said; at != NULL; at = strchr(at + 1, '\n'))
+			assert_true(strcspn(at + 1, "\n") <= 79);
 		for (const struct option_row *flag = row->flags; flag->name != NULL; flag++)
 			assert_says(said, flag->name);
 		assert_int_equal(run_ctl(without_sock, general), 0);
