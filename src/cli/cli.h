@@ -26,3 +26,6 @@ struct run_options {
  */
 __attribute__((warn_unused_result)) int cli_parse_run(int argc, char **argv,
 						      struct run_options *options, struct err *err);
+
+/** Whether all arguments are UTF-8, as strings of JSON have to be. */
+bool cli_is_utf8(int argc, char **argv);
