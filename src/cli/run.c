@@ -1,12 +1,17 @@
 #include "cli/cli.h"
+
+#include "api/microvm.h"
 #include "cli/loop.h"
 #include "cli/run_flags.h"
+#include "cli/session.h"
+#include "config/config_json.h"
 #include "config/exit_status.h"
 #include "util/io.h"
 #include "util/log.h"
 #include "vm/fatal_signals.h"
 #include "vm/vm.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,7 +30,7 @@ static int show_help(void)
 		"             --console off\n"
 		"\n"
 		"Exit status: 0 the guest shut down or rebooted, or you left; 3 it panicked;\n"
-		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm(1).\n";
+		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm-run(1).\n";
 	char text[8192] = "Usage: televm run --kernel FILE [FLAG...]\n"
 			  "\n"
 			  "Run a virtual machine with its console on this terminal.\n"
@@ -74,6 +79,54 @@ static int run_machine(struct loop *loop, const struct vm_config *config)
 	return ret == 0 ? loop_report(loop) : fail(&err, EXIT_STATUS_ERROR);
 }
 
+/* ---- with an API, so that `televm ctl` can steer it ---- */
+
+static int start_session(struct session *session, struct run_options *options, enum vm_fault *fault,
+			 struct err *err)
+{
+	const struct session_options session_options = { .id = "anonymous-instance" };
+	int ret = session_init(session, &session_options, err);
+
+	options->config.has_power_key = true;
+	if (ret == 0)
+		ret = microvm_put_config(session->microvm, &options->config, err);
+	if (ret == 0)
+		ret = session_listen(session, options->api_sock, 0, err);
+	/* The vCPUs' threads inherit what is blocked. */
+	if (ret == 0)
+		ret = loop_catch_signals(&session->loop, NULL, err);
+	if (ret == 0)
+		ret = microvm_start(session->microvm, fault, err);
+	if (ret == 0)
+		session->loop.vm = microvm_get_vm(session->microvm);
+	return ret;
+}
+
+static int run_with_api(struct run_options *options)
+{
+	enum vm_fault fault = VM_FAULT_HOST;
+	struct session session;
+	struct err err = { 0 };
+	int ret;
+	int status;
+
+	json_object_seed(0);
+	fatal_signals_install();
+	ret = start_session(&session, options, &fault, &err);
+	if (ret == 0)
+		ret = loop_run(&session.loop, &err);
+	session_close(&session);
+	if (ret == 0)
+		status = loop_report(&session.loop);
+	else
+		status = fail(&err, fault == VM_FAULT_CONFIG ? EXIT_STATUS_BAD_CONFIG
+							     : EXIT_STATUS_ERROR);
+	session_deinit(&session);
+	return status;
+}
+
+/* ---- without ---- */
+
 static int run_config(const struct vm_config *config)
 {
 	struct err err = { 0 };
@@ -87,10 +140,24 @@ static int run_config(const struct vm_config *config)
 	return status;
 }
 
-static int parse_and_run(int argc, char **argv, struct vm_config *config)
+static int print_config(const struct vm_config *config)
 {
+	json_t *object = vm_config_to_json(config);
+	int ret = object == NULL ? -1 : json_dumpf(object, stdout, JSON_COMPACT);
+
+	json_decref(object);
+	if (ret != 0 || puts("") == EOF || fflush(stdout) != 0) {
+		log_error("the configuration cannot be printed");
+		return EXIT_STATUS_ERROR;
+	}
+	return EXIT_STATUS_OK;
+}
+
+static int parse_and_run(int argc, char **argv, struct run_options *options)
+{
+	struct vm_config *config = &options->config;
 	struct err err = { 0 };
-	int ret = cli_parse_run(argc, argv, config, &err);
+	int ret = cli_parse_run(argc, argv, options, &err);
 
 	if (ret > 0)
 		return show_help();
@@ -99,19 +166,21 @@ static int parse_and_run(int argc, char **argv, struct vm_config *config)
 		log_info("'televm run --help' lists the flags");
 		return EXIT_STATUS_BAD_ARGUMENTS;
 	}
-	log_set_level(config->log_level);
+	log_set_level(config->logger.level);
 	if (vm_config_complete(config, &err) != 0)
 		return fail(&err, EXIT_STATUS_BAD_CONFIG);
-	return run_config(config);
+	if (options->prints_config)
+		return print_config(config);
+	return options->api_sock == NULL ? run_config(config) : run_with_api(options);
 }
 
 int cli_run(int argc, char **argv)
 {
-	struct vm_config config;
+	struct run_options options = { 0 };
 	int status;
 
-	vm_config_init(&config);
-	status = parse_and_run(argc, argv, &config);
-	vm_config_deinit(&config);
+	vm_config_init(&options.config);
+	status = parse_and_run(argc, argv, &options);
+	vm_config_deinit(&options.config);
 	return status;
 }

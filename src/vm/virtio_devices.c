@@ -9,6 +9,7 @@
 #include "util/metrics.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/mmio.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -45,15 +46,16 @@ struct virtio_devices {
 	struct rng *rng;
 	struct balloon *balloon;
 	struct virtio_console *console;
+	struct input *input;
 };
 
-static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 4 <= LAYOUT_MAX_VIRTIO, "a slot for each");
+static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 5 <= LAYOUT_MAX_VIRTIO, "a slot for each");
 
 unsigned int virtio_devices_count(const struct vm_config *config)
 {
 	return config->n_disks + config->n_nets + (config->vsock.path != NULL) +
 	       config->rng.is_wanted + config->balloon.is_wanted +
-	       (config->console == CONFIG_CONSOLE_VIRTIO);
+	       (config->console == CONFIG_CONSOLE_VIRTIO) + config->has_power_key;
 }
 
 /* ---- slots ---- */
@@ -242,6 +244,18 @@ static int add_console(struct virtio_devices *devices, struct err *err)
 	return ret != 0 ? ret : plug_in(devices, &devices->console->dev, err);
 }
 
+static int add_input(struct virtio_devices *devices, struct err *err)
+{
+	const struct irq_line irq = next_irq(devices);
+	int ret;
+
+	devices->input = calloc(1, sizeof(*devices->input));
+	if (devices->input == NULL)
+		return no_memory(err);
+	ret = input_init(devices->input, "keys", devices->env->mem, &irq, err);
+	return ret != 0 ? ret : plug_in(devices, &devices->input->dev, err);
+}
+
 /* ---- all of them ---- */
 
 static int add_those_with_files(struct virtio_devices *devices, const struct vm_config *config,
@@ -269,6 +283,8 @@ static int add_others(struct virtio_devices *devices, const struct vm_config *co
 		ret = add_balloon(devices, &config->balloon, err);
 	if (ret == 0 && config->console == CONFIG_CONSOLE_VIRTIO)
 		ret = add_console(devices, err);
+	if (ret == 0 && config->has_power_key)
+		ret = add_input(devices, err);
 	return ret;
 }
 
@@ -320,6 +336,11 @@ struct balloon *virtio_devices_balloon(struct virtio_devices *devices)
 	return devices->balloon;
 }
 
+struct input *virtio_devices_input(struct virtio_devices *devices)
+{
+	return devices->input;
+}
+
 void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int timeout_ms)
 {
 	if (devices->console != NULL)
@@ -366,9 +387,12 @@ void virtio_devices_free(struct virtio_devices *devices)
 		balloon_deinit(devices->balloon);
 	if (devices->console != NULL)
 		virtio_console_deinit(devices->console);
+	if (devices->input != NULL)
+		input_deinit(devices->input);
 	free(devices->vsock);
 	free(devices->rng);
 	free(devices->balloon);
 	free(devices->console);
+	free(devices->input);
 	free(devices);
 }

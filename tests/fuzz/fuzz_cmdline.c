@@ -151,18 +151,18 @@ static void check(struct vm_config *config)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct vm_config config;
+	struct run_options options = { 0 };
 	char *argv[ARGS_MAX];
 	int argc = split(data, size, argv);
 	struct err err = { 0 };
 	int ret;
 
-	vm_config_init(&config);
-	ret = cli_parse_run(argc, argv, &config, &err);
+	vm_config_init(&options.config);
+	ret = cli_parse_run(argc, argv, &options, &err);
 	ASSERT(ret >= 0 || (err.code == ret && err.text[0] != '\0'));
 	if (ret == 0)
-		check(&config);
-	vm_config_deinit(&config);
+		check(&options.config);
+	vm_config_deinit(&options.config);
 	for (int i = 0; i < argc; i++)
 		free(argv[i]);
 	return 0;
