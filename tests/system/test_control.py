@@ -192,7 +192,7 @@ class Control(ControlCase, NetCase):
     def test_network(self):
         """Paused while streams go both ways through a tap. And other limits."""
         name, net = self.tap()
-        data = os.urandom(SIZE)
+        data = os.urandom(MIB)
         vm = self.run_api(stdin="pipe")
         self.configure_linux(vm, TALK, harts=2)
         self.change(vm, "/network-interfaces/net", iface_id="net", host_dev_name=name)
