@@ -162,7 +162,7 @@ class Signals(ServerCase):
 class Ctl(ServerCase):
     weight = 5
 
-    def start_linux(self, *arguments):
+    def start_linux(self):
         """A Linux that was configured by a file and has a balloon and two disks."""
         disks = [self.file(name=name, size=MIB) for name in ("a.img", "b.img")]
         config = self.config(
@@ -171,7 +171,8 @@ class Ctl(ServerCase):
                     for name, disk in zip("ab", disks)],
             **{"boot-source": {"kernel_image_path": IMAGE, "initrd_path": INITRAMFS,
                                "boot_args": f'console=ttyS0 loglevel=1 televm.exec="{TALK}"'}})
-        vm = self.run_api("--config-file", config, "--id", "vm1", *arguments, stdin="pipe")
+        metadata = self.file(b'{"a": 0}')
+        vm = self.run_api("--config-file", config, "--id", "vm1", "--metadata", metadata, stdin="pipe")
         vm.expect("shell is up\n")
         if HOST == "aia":
             pin_vcpus(vm)
