@@ -21,6 +21,11 @@ static int print(const char *text)
 								 : EXIT_STATUS_ERROR;
 }
 
+static bool is_one_of(const char *word, const char *name, const char *other_name)
+{
+	return strcmp(word, name) == 0 || strcmp(word, other_name) == 0;
+}
+
 static int show_help_of(const char *name);
 static int show_words(int argc, char **argv);
 
@@ -38,7 +43,7 @@ static int show_help(int argc, char **argv)
 {
 	if (argc > 0 && strcmp(argv[0], "--words") == 0)
 		return show_words(argc - 1, argv + 1);
-	if (argc > 0)
+	if (argc > 0 && !is_one_of(argv[0], "--help", "-h"))
 		return show_help_of(argv[0]);
 	return print(
 		"Usage: televm COMMAND [FLAG...]\n"
@@ -121,14 +126,9 @@ static int show_words(int argc, char **argv)
 		return command->show_words == NULL ? EXIT_STATUS_OK
 						   : command->show_words(argc - 1, argv + 1);
 	if (argc == 0)
-		strcpy(text, "run\nctl\nhelp\n--help\n");
+		strcpy(text, "run\nctl\nhelp\n");
 	options_words(server_flags, text, sizeof(text));
 	return print(text);
-}
-
-static bool is_one_of(const char *word, const char *name, const char *other_name)
-{
-	return strcmp(word, name) == 0 || strcmp(word, other_name) == 0;
 }
 
 /* A file opened in the place of a closed standard descriptor would be taken for the terminal, and

@@ -245,13 +245,14 @@ const struct ctl_command ctl_commands[] = {
 	  "  televm ctl vm.sock resume\n",
 	  no_flags, 0, 0, run_resume },
 	{ "stop", "", "have the guest shut down in order",
-	  "Presses the guest's power key. What follows is the guest's: one without a driver\n"
-	  "for it, or that hangs, goes on. `kill` ends any.\n"
+	  "Presses the guest's power key. What follows is the guest's: one without a\n"
+	  "driver for it, or that hangs, goes on. `kill` ends any.\n"
 	  "\n"
 	  "  televm ctl vm.sock stop --wait || televm ctl vm.sock kill\n",
 	  stop_flags, 0, 0, ctl_stop },
 	{ "kill", "", "end it at once, and wait for that",
-	  "Sends SIGTERM to the process that listens on the socket. The guest is not asked.\n"
+	  "Sends SIGTERM to the process that listens on the socket. The guest is not\n"
+	  "asked.\n"
 	  "\n"
 	  "  televm ctl vm.sock kill\n",
 	  no_flags, 0, 0, ctl_kill },
@@ -262,21 +263,21 @@ const struct ctl_command ctl_commands[] = {
 	  "  televm ctl vm.sock metrics --prometheus >/var/lib/node_exporter/vm.prom\n",
 	  metrics_flags, 0, 0, ctl_metrics },
 	{ "balloon", "[SIZE|stats]", "show or set what the guest gives back",
-	  "Without an operand shows the balloon, with a size sets how much memory the guest\n"
-	  "shall give back; `stats` shows what the guest says of its memory.\n"
+	  "Without an operand shows the balloon, with a size sets how much memory the\n"
+	  "guest shall give back; `stats` shows what the guest says of its memory.\n"
 	  "\n"
 	  "  televm ctl vm.sock balloon 256M\n"
 	  "  televm ctl vm.sock balloon stats\n",
 	  json_flags, 0, 1, run_balloon },
 	{ "disk", "ID PATH", "put another file in the place of a disk's",
-	  "The guest sees the new content, and its size. The same path again: its size is read\n"
-	  "anew. A relative path begins in the working folder of this command.\n"
+	  "The guest sees the new content, and its size. The same path again: its size\n"
+	  "is read anew. A relative path begins in the working folder of this command.\n"
 	  "\n"
 	  "  televm ctl vm.sock disk data /srv/data2.img\n",
 	  no_flags, 2, 2, run_disk },
 	{ "limits", "disk|net ID KEY[,...]", "set rate limits, by the second",
-	  "Keys are bandwidth=SIZE and ops=N; `off` in place of a number takes a limit away.\n"
-	  "Of a network they are for both directions, and rx-bandwidth=, rx-ops=,\n"
+	  "Keys are bandwidth=SIZE and ops=N; `off` in place of a number takes a limit\n"
+	  "away. Of a network they are for both directions, and rx-bandwidth=, rx-ops=,\n"
 	  "tx-bandwidth=, tx-ops= for what the guest receives and sends.\n"
 	  "\n"
 	  "  televm ctl vm.sock limits disk rootfs bandwidth=20M,ops=1000\n"
@@ -301,7 +302,7 @@ const struct ctl_command ctl_commands[] = {
 	{ "patch", "PATH [BODY]", "the same",
 	  "Makes a request of the API and shows its answer, if it has one.\n"
 	  "\n"
-	  "  televm ctl vm.sock patch /balloon/statistics '{\"stats_polling_interval_s\": 5}'\n",
+	  "  televm ctl vm.sock patch /balloon '{\"amount_mib\": 5}'\n",
 	  json_flags, 1, 2, run_patch },
 	{ 0 },
 };

@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "kvm/kvm_vm.h"
 #include "util/assert.h"
+#include "util/metrics.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/input.h"
@@ -133,6 +134,8 @@ static int add_disk(struct virtio_devices *devices, unsigned int i,
 		return ret;
 	ret = blk_init(&device->blk, &blk_config, device->disk, devices->env->mem, &irq,
 		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_block(device->id, &device->blk.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "disk '%s'", config->id);
 	return plug_in(devices, &device->blk.dev, err);
@@ -163,32 +166,41 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		return ret;
 	ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
 		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_net(device->id, &device->net.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "net '%s'", config->id);
 	return plug_in(devices, &device->net.dev, err);
+}
+
+/* \param listener is empty afterwards when the device has taken it over */
+static int init_vsock(struct virtio_devices *devices, const struct config_vsock *config,
+		      struct unix_listener *listener, struct err *err)
+{
+	const struct vsock_config vsock_config = {
+		.id = "vsock",
+		.guest_cid = config->guest_cid,
+		.uds_path = config->path,
+		.listener = listener,
+	};
+	const struct irq_line irq = next_irq(devices);
+
+	devices->vsock = calloc(1, sizeof(*devices->vsock));
+	if (devices->vsock == NULL)
+		return no_memory(err);
+	return vsock_init(devices->vsock, &vsock_config, devices->env->mem, &irq,
+			  devices->env->base, err);
 }
 
 static int add_vsock(struct virtio_devices *devices, const struct config_vsock *config,
 		     struct err *err)
 {
 	struct unix_listener listener = { .fd = -1 };
-	const struct vsock_config vsock_config = {
-		.id = "vsock",
-		.guest_cid = config->guest_cid,
-		.uds_path = config->path,
-		.listener = &listener,
-	};
-	const struct irq_line irq = next_irq(devices);
 	int ret = vm_resources_take_vsock(devices->env->resources, config, &listener, err);
 
-	if (ret == 0) {
-		devices->vsock = calloc(1, sizeof(*devices->vsock));
-		if (devices->vsock == NULL)
-			ret = no_memory(err);
-	}
-	if (ret == 0)
-		ret = vsock_init(devices->vsock, &vsock_config, devices->env->mem, &irq,
-				 devices->env->base, err);
+	if (ret != 0)
+		return ret;
+	ret = init_vsock(devices, config, &listener, err);
 	unix_listener_deinit(&listener);
 	return ret != 0 ? ret : plug_in(devices, &devices->vsock->dev, err);
 }
@@ -346,6 +358,7 @@ static void free_disk(struct disk_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->blk.metrics);
 	blk_deinit(&device->blk);
 	if (device->disk != NULL)
 		disk_close(device->disk);
@@ -358,6 +371,7 @@ static void free_net(struct net_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->net.metrics);
 	net_deinit(&device->net);
 	netdev_free(device->netdev);
 	free(device->id);

@@ -590,6 +590,17 @@ static void configurations_are_printed(void **state)
 	json_decref(again);
 }
 
+static void other_text_than_utf8_is_not_printed(void **state)
+{
+	static const char *const words[] = { "televm", "run", "--kernel=\xff", "--print-config",
+					     NULL };
+	char said[8192];
+
+	(void)state;
+	assert_int_equal(run_cli(words, said), 153);
+	assert_non_null(strstr(said, "an argument is not UTF-8"));
+}
+
 static void help_and_version(void **state)
 {
 	static const struct {
@@ -605,6 +616,14 @@ static void help_and_version(void **state)
 		{ { "televm", "help", "help" }, "Usage: televm COMMAND" },
 		{ { "televm", "help", "--help" }, "Usage: televm COMMAND" },
 		{ { "televm", "run", "--help" }, "Usage: televm run" },
+		{ { "televm", "ctl", "--help" }, "Usage: televm ctl" },
+		{ { "televm", "help", "ctl" }, "Usage: televm ctl" },
+		{ { "televm", "help", "api" }, "Usage: televm --api-sock" },
+		{ { "televm", "--id", "x", "--help" }, "Usage: televm --api-sock" },
+		{ { "televm", "--id", "x", "--version" }, "televm " TELEVM_VERSION "\n" },
+		{ { "/usr/bin/firecracker", "--version" }, "Firecracker v1.12.1\n\n" },
+		{ { "firecracker", "--id=x", "--version" }, "Firecracker v1.12.1\n\n" },
+		{ { "firecracker", "--help" }, "Usage: televm --api-sock" },
 		{ { "televm", "run", "--cpus=2", "-h" }, "Usage: televm run" },
 	};
 	char said[8192];
@@ -630,6 +649,12 @@ static void bad_arguments_and_bad_configuration(void **state)
 		int status;
 	} rows[] = {
 		{ { "televm" }, "no command", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "--id=x", "--apisock=s" },
+		  "did you mean --api-sock?",
+		  EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "--kernel=k" },
+		  "unknown flag '--kernel'",
+		  EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "help", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "\x1b[2J" }, "unknown command '?[2J'", EXIT_STATUS_BAD_ARGUMENTS },
@@ -777,6 +802,7 @@ int main(void)
 		cmocka_unit_test(keys_may_repeat_where_the_row_says_so),
 		cmocka_unit_test(long_arguments_are_cut_in_messages),
 		cmocka_unit_test(configurations_are_printed),
+		cmocka_unit_test(other_text_than_utf8_is_not_printed),
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(bad_arguments_and_bad_configuration),
 		cmocka_unit_test(exit_status_of_a_run),

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -716,6 +717,32 @@ static void a_full_disk(void **state)
 	assert_int_equal(metrics_get(&metrics.logger.missed_metrics_count), 1);
 }
 
+static void limit_files(uint64_t bytes)
+{
+	const struct rlimit limit = { .rlim_cur = bytes, .rlim_max = RLIM_INFINITY };
+
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* As on a disk that is full in the middle of a line. */
+static void a_line_in_two_parts(void **state)
+{
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	open_out();
+	metrics_add(&metrics.vcpu.failures, 2);
+	limit_files(1000);
+	assert_int_equal(metrics_flush(NULL), 0);
+	metrics_add(&metrics.vcpu.failures, 3);
+	assert_int_equal(metrics_flush(NULL), -EFBIG);
+	assert_int_equal(strlen(read_out()), 1000);
+	limit_files(RLIM_INFINITY);
+	assert_int_equal(flush_and_get(2, "vcpu.failures"), 3);
+	*strchr(read_out(), '\n') = '\0';
+	assert_non_null(strstr(read_out(), "\"failures\":2,"));
+	signal(SIGXFSZ, SIG_DFL);
+}
+
 /* ---- the loop, signals, threads ---- */
 
 static void the_start_flushes(void **state)
@@ -731,6 +758,27 @@ static void the_start_flushes(void **state)
 	metrics_close();
 	assert_int_equal(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED), 0);
 	json_decref(last_line(2));
+	event_base_free(base);
+}
+
+/* The rest of a line that found no room is not left for the next minute. */
+static void the_rest_of_a_line_follows(void **state)
+{
+	struct event_base *base = event_base_new();
+	const char *text;
+
+	(void)state;
+	assert_int_equal(mkfifo(rig.path, 0600), 0);
+	open_out();
+	assert_int_equal(metrics_start(base, NULL), 0);
+	while (metrics_flush(NULL) == 0)
+		;
+	text = read_out();
+	assert_int_not_equal(text[strlen(text) - 1], '\n');
+	event_base_loop(base, EVLOOP_ONCE);
+	text = read_out();
+	assert_int_equal(strlen(text), strcspn(text, "\n") + 1);
+	metrics_close();
 	event_base_free(base);
 }
 
@@ -843,7 +891,9 @@ int main(void)
 		TEST(a_full_fifo_and_a_late_reader),
 		TEST(a_file_is_added_to_and_may_go),
 		TEST(a_full_disk),
+		TEST(a_line_in_two_parts),
 		TEST(the_start_flushes),
+		TEST(the_rest_of_a_line_follows),
 		TEST(a_signal_flushes),
 		TEST(threads_lose_nothing),
 		TEST(text_is_put_together),
