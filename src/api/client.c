@@ -57,7 +57,7 @@ static void arm_timeout(struct client *client)
 {
 	const struct timeval patience = {
 		.tv_sec = client->env->patience_ms / 1000,
-		.tv_usec = client->env->patience_ms % 1000 * 1000,
+		.tv_usec = client->env->patience_ms % 1000 * 1000L,
 	};
 
 	event_add(client->timeout, &patience);
