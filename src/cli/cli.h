@@ -16,6 +16,7 @@ __attribute__((warn_unused_result)) int cli_run(int argc, char **argv);
 struct run_options {
 	struct vm_config config; /**< the first: the rows' setters find it at the target's place */
 	bool prints_config;      /**< as JSON, and nothing is run */
+	const char *api_sock;    /**< the process's argument; NULL: no API */
 };
 
 /**
@@ -29,3 +30,9 @@ __attribute__((warn_unused_result)) int cli_parse_run(int argc, char **argv,
 
 /** Whether all arguments are UTF-8, as strings of JSON have to be. */
 bool cli_is_utf8(int argc, char **argv);
+
+/** `televm ctl`; \p argv starts after the word "ctl". \return the process's exit status */
+__attribute__((warn_unused_result)) int cli_ctl(int argc, char **argv);
+
+/** Print what may stand behind `televm ctl SOCK` and, with an argument, that command's flags. */
+__attribute__((warn_unused_result)) int cli_ctl_words(int argc, char **argv);

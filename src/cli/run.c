@@ -1,6 +1,9 @@
 #include "cli/cli.h"
+
+#include "api/microvm.h"
 #include "cli/loop.h"
 #include "cli/run_flags.h"
+#include "cli/session.h"
 #include "config/config_json.h"
 #include "config/exit_status.h"
 #include "util/io.h"
@@ -27,7 +30,7 @@ static int show_help(void)
 		"             --console off\n"
 		"\n"
 		"Exit status: 0 the guest shut down or rebooted, or you left; 3 it panicked;\n"
-		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm(1).\n";
+		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm-run(1).\n";
 	char text[8192] = "Usage: televm run --kernel FILE [FLAG...]\n"
 			  "\n"
 			  "Run a virtual machine with its console on this terminal.\n"
@@ -75,6 +78,54 @@ static int run_machine(struct loop *loop, const struct vm_config *config)
 	vm_free(vm);
 	return ret == 0 ? loop_report(loop) : fail(&err, EXIT_STATUS_ERROR);
 }
+
+/* ---- with an API, so that `televm ctl` can steer it ---- */
+
+static int start_session(struct session *session, struct run_options *options, enum vm_fault *fault,
+			 struct err *err)
+{
+	const struct session_options session_options = { .id = "anonymous-instance" };
+	int ret = session_init(session, &session_options, err);
+
+	options->config.has_power_key = true;
+	if (ret == 0)
+		ret = microvm_put_config(session->microvm, &options->config, err);
+	if (ret == 0)
+		ret = session_listen(session, options->api_sock, 0, err);
+	/* The vCPUs' threads inherit what is blocked. */
+	if (ret == 0)
+		ret = loop_catch_signals(&session->loop, NULL, err);
+	if (ret == 0)
+		ret = microvm_start(session->microvm, fault, err);
+	if (ret == 0)
+		session->loop.vm = microvm_get_vm(session->microvm);
+	return ret;
+}
+
+static int run_with_api(struct run_options *options)
+{
+	enum vm_fault fault = VM_FAULT_HOST;
+	struct session session;
+	struct err err = { 0 };
+	int ret;
+	int status;
+
+	json_object_seed(0);
+	fatal_signals_install();
+	ret = start_session(&session, options, &fault, &err);
+	if (ret == 0)
+		ret = loop_run(&session.loop, &err);
+	session_close(&session);
+	if (ret == 0)
+		status = loop_report(&session.loop);
+	else
+		status = fail(&err, fault == VM_FAULT_CONFIG ? EXIT_STATUS_BAD_CONFIG
+							     : EXIT_STATUS_ERROR);
+	session_deinit(&session);
+	return status;
+}
+
+/* ---- without ---- */
 
 static int run_config(const struct vm_config *config)
 {
@@ -130,13 +181,13 @@ static int parse_and_run(int argc, char **argv, struct run_options *options)
 	log_set_level(config->logger.level);
 	if (vm_config_complete(config, &err) != 0)
 		return fail(&err, EXIT_STATUS_BAD_CONFIG);
-	if (!options->prints_config)
-		return run_config(config);
-	if (!cli_is_utf8(argc, argv)) {
+	if (options->prints_config && !cli_is_utf8(argc, argv)) {
 		log_error("--print-config: an argument is not UTF-8, and JSON has no other text");
 		return EXIT_STATUS_BAD_ARGUMENTS;
 	}
-	return print_config(config);
+	if (options->prints_config)
+		return print_config(config);
+	return options->api_sock == NULL ? run_config(config) : run_with_api(options);
 }
 
 int cli_run(int argc, char **argv)

@@ -103,6 +103,13 @@ static int set_print_config(void *target, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_api_sock(void *target, const char *value, struct err *err)
+{
+	(void)err;
+	((struct run_options *)target)->api_sock = value;
+	return 0;
+}
+
 /* Most setters are handed the options and take them for the configuration. */
 static_assert(offsetof(struct run_options, config) == 0, "it is at the same place");
 
@@ -145,6 +152,8 @@ const struct option_row run_flags[] = {
 	  "guest memory in 2 MiB pages that the host has reserved:\nfaster, takes all of it at "
 	  "once",
 	  set_huge_pages, false },
+	{ "--api-sock", "FILE", "serve the API on this Unix socket, as for 'televm ctl'",
+	  set_api_sock, false },
 	{ "--log-level", "LEVEL", "off, error, warn, info (default), debug or trace", set_log_level,
 	  false },
 	{ "--print-config", NULL, "print all this as JSON for --config-file, run nothing",

@@ -213,15 +213,15 @@ static json_t *logger_to_json(const struct config_logger *logger)
 		json_from_text(logger->module));
 }
 
-static json_t *properties_to_json(const struct config_metrics *metrics)
+static json_t *properties_to_json(const struct config_metrics *config)
 {
 	json_t *object;
 
-	if (metrics->n_properties == 0)
+	if (config->n_properties == 0)
 		return json_null();
 	object = json_object();
-	for (unsigned int i = 0; i < metrics->n_properties && object != NULL; i++) {
-		const struct config_property *property = &metrics->properties[i];
+	for (unsigned int i = 0; i < config->n_properties && object != NULL; i++) {
+		const struct config_property *property = &config->properties[i];
 
 		if (json_object_set_new(object, property->name, json_from_text(property->value)) !=
 		    0) {
@@ -232,12 +232,12 @@ static json_t *properties_to_json(const struct config_metrics *metrics)
 	return object;
 }
 
-static json_t *metrics_to_json(const struct config_metrics *metrics)
+static json_t *config_metrics_to_json(const struct config_metrics *config)
 {
-	if (metrics->path == NULL)
+	if (config->path == NULL)
 		return json_null();
-	return json_pack("{s:o, s:b, s:o}", "metrics_path", json_from_text(metrics->path),
-			 "emit_id", metrics->emit_id, "properties", properties_to_json(metrics));
+	return json_pack("{s:o, s:b, s:o}", "metrics_path", json_from_text(config->path), "emit_id",
+			 config->emit_id, "properties", properties_to_json(config));
 }
 
 /* ---- all ---- */
@@ -287,7 +287,7 @@ json_t *vm_config_to_json(const struct vm_config *config)
 			 balloon_to_json(&config->balloon), "entropy", rng_to_json(&config->rng),
 			 "mmds-config", mmds_to_json(&config->mmds), "logger",
 			 logger_to_json(&config->logger), "metrics",
-			 metrics_to_json(&config->metrics), "pmem", "memory-hotplug");
+			 config_metrics_to_json(&config->metrics), "pmem", "memory-hotplug");
 	if (root != NULL && json_object_size(own) > 0) {
 		if (json_object_set_new(root, "televm", own) == 0)
 			return root;

@@ -100,14 +100,14 @@ int config_logger_dup(struct config_logger *copy, const struct config_logger *lo
 	return ret;
 }
 
-void config_metrics_deinit(struct config_metrics *metrics)
+void config_metrics_deinit(struct config_metrics *config)
 {
-	free(metrics->path);
-	for (unsigned int i = 0; i < metrics->n_properties; i++) {
-		free(metrics->properties[i].name);
-		free(metrics->properties[i].value);
+	free(config->path);
+	for (unsigned int i = 0; i < config->n_properties; i++) {
+		free(config->properties[i].name);
+		free(config->properties[i].value);
 	}
-	*metrics = (struct config_metrics){ 0 };
+	*config = (struct config_metrics){ 0 };
 }
 
 void config_services_deinit(struct vm_config *config)

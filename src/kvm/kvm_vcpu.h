@@ -40,6 +40,27 @@ __attribute__((warn_unused_result)) int kvm_vcpu_init(struct kvm_vcpu *vcpu,
 __attribute__((warn_unused_result)) int kvm_vcpu_get_isa(const struct kvm_vcpu *vcpu,
 							 struct isa *isa, struct err *err);
 
+/*
+ * What a vCPU begins with, and shall not have. Before the first run. Where KVM does not know an
+ * extension, the guest does not have it, so those are no errors.
+ */
+
+/** Turn an ISA extension off; many can only be hidden from the guest, so this may do nothing. */
+void kvm_vcpu_disable_isa(const struct kvm_vcpu *vcpu, const char *name);
+
+/** Turn an SBI extension off. \return 0; -EINVAL: no such name */
+__attribute__((warn_unused_result)) int kvm_vcpu_disable_sbi(const struct kvm_vcpu *vcpu,
+							     const char *name, struct err *err);
+
+/**
+ * Set the bits \p mask of a register to those of \p value.
+ * \param id as KVM has it (ONE_REG); of a register of no more than 64 bits
+ * \return 0, or a negative errno with a sentence that names it
+ */
+__attribute__((warn_unused_result)) int kvm_vcpu_modify_reg(const struct kvm_vcpu *vcpu,
+							    uint64_t id, uint64_t mask,
+							    uint64_t value, struct err *err);
+
 /** Ticks per second of the guest's \c time. */
 __attribute__((warn_unused_result)) int kvm_vcpu_get_timebase(const struct kvm_vcpu *vcpu,
 							      uint64_t *hz, struct err *err);

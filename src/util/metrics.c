@@ -166,6 +166,17 @@ static void look(void)
 		copy_words(device->seen, device->words.now, device_words(device));
 }
 
+/* Who writes to another file begins with all there is. */
+static void forget_what_was_told(void)
+{
+	for (size_t i = 0; i < ALL_WORDS; i++)
+		metrics_store(&state.told[i], 0);
+	for (struct device *device = state.devices; device != NULL; device = device->next) {
+		for (size_t i = 0; i < DEVICE_WORDS_MAX; i++)
+			metrics_store(&device->told[i], 0);
+	}
+}
+
 static void take_as_told(void)
 {
 	copy_words(state.told, state.seen, ALL_WORDS);
@@ -268,6 +279,11 @@ static void add_devices(struct text *text, const struct group *group, enum how h
 	text_add(text, group->name);
 	text_add(text, "\":");
 	add_keys(text, group->keys, &source);
+}
+
+static size_t line_size(void)
+{
+	return LINE_MAX_BYTES + (state.fixed != NULL ? strlen(state.fixed) : 0);
 }
 
 static void add_line(struct text *text, enum how how)
@@ -389,7 +405,7 @@ static void on_tail_timer(evutil_socket_t fd, short what, void *ctx)
 /* \return 0 once the line has left or is bound to */
 static int write_new_line(void)
 {
-	struct text text = { .bytes = state.line, .size = LINE_MAX_BYTES + strlen(state.fixed) };
+	struct text text = { .bytes = state.line, .size = line_size() };
 	ssize_t n;
 
 	look();
@@ -429,7 +445,7 @@ void metrics_flush_in_signal(void)
 
 	if (state.fd < 0)
 		return;
-	text.size = LINE_MAX_BYTES + strlen(state.fixed);
+	text.size = line_size();
 	add_line(&text, IN_SIGNAL);
 	if (write_tail() == 0 && !text.is_cut)
 		(void)write_bytes(text.bytes, text.len);
@@ -437,8 +453,7 @@ void metrics_flush_in_signal(void)
 
 char *metrics_to_json(void)
 {
-	size_t size = LINE_MAX_BYTES + (state.fixed != NULL ? strlen(state.fixed) : 0);
-	struct text text = { .bytes = malloc(size), .size = size - 1 };
+	struct text text = { .bytes = malloc(line_size()), .size = line_size() - 1 };
 	char *shrunk;
 
 	if (text.bytes == NULL)
@@ -494,25 +509,36 @@ static char *make_fixed(const char *id, const struct metrics_property *propertie
 	return text.bytes;
 }
 
+static void free_lines(void)
+{
+	free(take_ptr(state.fixed));
+	free(take_ptr(state.line));
+	free(take_ptr(state.last_line));
+}
+
+static bool make_lines(const char *id, const struct metrics_property *properties, unsigned int n)
+{
+	state.fixed = make_fixed(id, properties, n);
+	state.line = malloc(line_size());
+	state.last_line = malloc(line_size());
+	return state.fixed != NULL && state.line != NULL && state.last_line != NULL;
+}
+
 int metrics_open(const char *path, const char *id, const struct metrics_property *properties,
 		 unsigned int n_properties, struct err *err)
 {
-	cleanup_free char *fixed = make_fixed(id, properties, n_properties);
-	size_t size = LINE_MAX_BYTES + (fixed != NULL ? strlen(fixed) : 0);
-	cleanup_free char *line = malloc(size);
-	cleanup_free char *last_line = malloc(size);
 	int fd;
 
 	if (state.fd >= 0)
 		return err_set(err, -EALREADY, "Reinitialization of metrics not allowed.");
-	if (fixed == NULL || line == NULL || last_line == NULL)
-		return err_set(err, -ENOMEM, "no memory for the metrics");
 	fd = open_sink(path, err);
 	if (fd < 0)
 		return fd;
-	state.fixed = take_ptr(fixed);
-	state.line = take_ptr(line);
-	state.last_line = take_ptr(last_line);
+	if (!make_lines(id, properties, n_properties)) {
+		free_lines();
+		close(fd);
+		return err_set(err, -ENOMEM, "no memory for the metrics");
+	}
 	state.fd = fd; /* last: the handler of signals looks for it */
 	return 0;
 }
@@ -542,12 +568,11 @@ void metrics_close(void)
 	int fd;
 
 	(void)metrics_flush(NULL);
+	forget_what_was_told();
 	free_event(&state.timer);
 	free_event(&state.tail_timer);
 	fd = atomic_exchange(&state.fd, -1);
 	close_fd(&fd);
-	free(take_ptr(state.fixed));
-	free(take_ptr(state.line));
-	free(take_ptr(state.last_line));
+	free_lines();
 	state.tail_len = 0;
 }

@@ -115,15 +115,18 @@
 	COUNT(cfg_fails) \
 	COUNT(mac_address_updates) \
 	COUNT(no_rx_avail_buffer) \
+	COUNT(no_tx_avail_buffer) \
 	COUNT(event_fails) \
 	COUNT(rx_queue_event_count) \
 	COUNT(rx_event_rate_limiter_count) \
 	COUNT(rx_rate_limiter_throttled) \
+	COUNT(rx_tap_event_count) \
 	COUNT(rx_bytes_count) \
 	COUNT(rx_packets_count) \
 	COUNT(rx_fails) \
 	COUNT(rx_count) \
 	COUNT(tap_read_fails) \
+	COUNT(tap_write_fails) \
 	TIMES(tap_write_agg) \
 	COUNT(tx_bytes_count) \
 	COUNT(tx_malformed_frames) \
@@ -133,7 +136,8 @@
 	COUNT(tx_queue_event_count) \
 	COUNT(tx_rate_limiter_event_count) \
 	COUNT(tx_rate_limiter_throttled) \
-	COUNT(tx_spoofed_mac_count)
+	COUNT(tx_spoofed_mac_count) \
+	COUNT(tx_remaining_reqs_count)
 
 #define METRICS_PATCH_API_REQUESTS(COUNT, STORE, TIMES) \
 	COUNT(drive_count) \
@@ -158,6 +162,7 @@
 	COUNT(drive_fails) \
 	COUNT(logger_count) \
 	COUNT(logger_fails) \
+	COUNT(machine_cfg_count) \
 	COUNT(machine_cfg_fails) \
 	COUNT(cpu_cfg_count) \
 	COUNT(cpu_cfg_fails) \
@@ -166,6 +171,7 @@
 	COUNT(network_count) \
 	COUNT(network_fails) \
 	COUNT(mmds_count) \
+	COUNT(mmds_fails) \
 	COUNT(vsock_count) \
 	COUNT(vsock_fails) \
 	COUNT(pmem_count) \
@@ -207,6 +213,7 @@
 	COUNT(cfg_fails) \
 	COUNT(rx_queue_event_fails) \
 	COUNT(tx_queue_event_fails) \
+	COUNT(ev_queue_event_fails) \
 	COUNT(muxer_event_fails) \
 	COUNT(conn_event_fails) \
 	COUNT(rx_queue_event_count) \

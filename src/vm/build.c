@@ -10,8 +10,10 @@
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "vm/cpu_template.h"
 #include "vm/fatal_signals.h"
 #include "vm/machine.h"
+#include "vm/resources.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -106,9 +108,37 @@ static int create_vcpus(struct vm *vm, const struct vm_config *config, struct er
 	return ret;
 }
 
+/* Without the extension there is nothing to drive. */
+static int choose_irqchip(const struct vm_config *config, enum config_irqchip *wanted,
+			  struct err *err)
+{
+	*wanted = config->irqchip;
+	if (!cpu_template_has_off(&config->cpu, "ssaia"))
+		return 0;
+	if (*wanted == CONFIG_IRQCHIP_AIA)
+		return err_set(err, -EINVAL,
+			       "cpu-config: the interrupt controller 'aia' needs the "
+			       "ISA extension 'ssaia', which is to be off");
+	*wanted = CONFIG_IRQCHIP_PLIC;
+	return 0;
+}
+
+static int apply_cpu_template(struct vm *vm, const struct vm_config *config,
+			      enum config_irqchip *wanted, enum vm_fault *fault, struct err *err)
+{
+	int ret = choose_irqchip(config, wanted, err);
+
+	if (ret == 0)
+		ret = cpu_template_apply(&config->cpu, &vm->kvm, vm->vcpus, vm->n_vcpus, err);
+	if (ret != 0)
+		*fault = VM_FAULT_CONFIG;
+	return ret;
+}
+
 static int create_kvm(struct vm *vm, const struct vm_config *config, enum vm_fault *fault,
 		      struct err *err)
 {
+	enum config_irqchip wanted = config->irqchip;
 	int ret = kvm_vm_init(&vm->kvm, err);
 
 	if (ret == 0)
@@ -118,18 +148,31 @@ static int create_kvm(struct vm *vm, const struct vm_config *config, enum vm_fau
 	if (ret == 0)
 		ret = create_vcpus(vm, config, err);
 	if (ret == 0)
+		ret = apply_cpu_template(vm, config, &wanted, fault, err);
+	if (ret == 0)
 		ret = irqchip_init(&vm->irqchip, &vm->kvm, &vm->bus, vm->vcpus, vm->n_vcpus,
-				   vm->n_sources, config->irqchip, err);
+				   vm->n_sources, wanted, err);
 	return ret;
 }
 
-static int create_serial(struct vm *vm, struct err *err)
+static int create_serial(struct vm *vm, const struct vm_config *config,
+			 struct vm_resources *resources, enum vm_fault *fault, struct err *err)
 {
+	struct serial_console_config serial = {
+		.limit = config->serial.limit,
+		.leave = on_leave,
+		.ctx = vm,
+	};
 	const struct irq_line irq = irqchip_line(&vm->irqchip, LAYOUT_IRQ_SERIAL);
+	int ret = vm_resources_take_serial(resources, &config->serial, &serial.out_fd, err);
 
+	if (ret != 0) {
+		*fault = VM_FAULT_CONFIG;
+		return ret;
+	}
 	vm->has_serial = true;
 	vm->exit_env.console = &vm->serial.sbi;
-	return serial_console_init(&vm->serial, vm->env.base, &vm->bus, &irq, on_leave, vm, err);
+	return serial_console_init(&vm->serial, &serial, vm->env.base, &vm->bus, &irq, err);
 }
 
 static int create_rtc(struct vm *vm, struct err *err)
@@ -166,9 +209,12 @@ static int create_devices(struct vm *vm, const struct vm_config *config,
 	int ret = 0;
 
 	if (config->console == CONFIG_CONSOLE_SERIAL)
-		ret = create_serial(vm, err);
+		ret = create_serial(vm, config, resources, fault, err);
 	if (ret == 0)
 		ret = create_rtc(vm, err);
+	if (ret == 0 && config->has_boot_timer)
+		ret = mmio_bus_add(&vm->bus, LAYOUT_BOOT_TIMER_BASE, LAYOUT_DEVICE_SIZE,
+				   &boot_timer_mmio_ops, &vm->boot_timer, "boot timer", err);
 	pvpanic_init(&vm->pvpanic, on_panic, vm);
 	if (ret == 0)
 		ret = mmio_bus_add(&vm->bus, LAYOUT_PVPANIC_BASE, LAYOUT_DEVICE_SIZE,
@@ -207,6 +253,7 @@ static int describe(struct vm *vm, const struct vm_config *config, struct err *e
 
 	virtio_devices_describe(vm->virtio, &machine);
 	hide_unusable_extensions(&isa, vm->irqchip.kind);
+	cpu_template_hide(&config->cpu, &isa);
 	if (ret == 0)
 		ret = kvm_vcpu_get_timebase(&vm->vcpus[0].kvm, &timebase_hz, err);
 	machine.timebase_hz = (uint32_t)timebase_hz;
@@ -266,6 +313,9 @@ static struct vm *new_vm(const struct vm_config *config, const struct vm_env *en
 	if (vm == NULL)
 		return NULL;
 	vm->env = *env;
+	/* Building counts. */
+	if (config->has_boot_timer)
+		boot_timer_init(&vm->boot_timer);
 	vm->kvm = KVM_VM_NONE;
 	vm->end_fd = -1;
 	vm->has_terminal = config->console != CONFIG_CONSOLE_OFF;

@@ -6,6 +6,7 @@
 #include "bus/mmio_bus.h"
 #include "kvm/kvm_vm.h"
 #include "mem/guest_mem.h"
+#include "platform/boot_timer.h"
 #include "platform/pvpanic.h"
 #include "vm/boot.h"
 #include "vm/gate.h"
@@ -37,6 +38,7 @@ struct vm {
 	bool has_serial;
 	struct rtc_device rtc;
 	struct pvpanic pvpanic;
+	struct boot_timer boot_timer;
 	unsigned int n_sources; /**< of interrupts */
 	struct virtio_devices *virtio;
 	bool has_terminal; /**< the console is on it */

@@ -6,9 +6,9 @@
 #include "backend/unix_listener.h"
 #include "riscv/image.h"
 #include "util/cleanup.h"
+#include "util/io.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -333,14 +333,13 @@ int vm_resources_take_vsock(struct vm_resources *resources, const struct config_
 
 static int open_serial(const struct config_serial *config, int *fd, struct err *err)
 {
-	/* O_RDWR: a FIFO is then open for both ends, and neither opening nor writing asks for a
-	 * reader. */
-	const int flags = O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int ret = config->out_path == NULL ? -1 : open_sink(config->out_path, err);
 
-	*fd = config->out_path == NULL ? -1 : open(config->out_path, flags, 0600);
-	if (config->out_path != NULL && *fd < 0)
-		return err_sys(err, "open '%s' for the serial console's output", config->out_path);
-	return 0;
+	*fd = ret;
+	if (config->out_path == NULL || ret >= 0)
+		return 0;
+	err_prefix(err, "output of the serial console");
+	return ret;
 }
 
 int vm_resources_open_serial(struct vm_resources *resources, const struct config_serial *config,

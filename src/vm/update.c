@@ -1,6 +1,7 @@
 #include "vm/update.h"
 
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/net.h"
 #include "vm/machine.h"
 
@@ -47,6 +48,9 @@ struct balloon *vm_get_balloon(struct vm *vm)
 
 int vm_press_power_key(struct vm *vm, struct err *err)
 {
-	(void)vm;
-	return err_set(err, -ENODEV, "this machine has no power key");
+	struct input *input = virtio_devices_input(vm->virtio);
+
+	if (input == NULL)
+		return err_set(err, -ENODEV, "this machine was made without a power key");
+	return input_press_power(input, err);
 }

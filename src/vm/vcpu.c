@@ -2,6 +2,7 @@
 
 #include "riscv/sbi.h"
 #include "util/log.h"
+#include "util/metrics.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -117,6 +118,8 @@ static void *thread_main(void *arg)
 	prctl(PR_SET_NAME, name);
 	while (verdict == VCPU_RUN_ON && may_run(vcpu))
 		verdict = run_once(vcpu, &why);
+	if (verdict == VCPU_STUCK)
+		metrics_inc(&metrics.vcpu.failures);
 	if (verdict != VCPU_RUN_ON)
 		vcpu->ended(vcpu->ctx, vcpu, verdict, &why);
 	gate_remove(vcpu->gate);

@@ -6,8 +6,10 @@
 #include "config/config.h"
 #include "kvm/kvm_vm.h"
 #include "util/assert.h"
+#include "util/metrics.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/mmio.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -44,15 +46,16 @@ struct virtio_devices {
 	struct rng *rng;
 	struct balloon *balloon;
 	struct virtio_console *console;
+	struct input *input;
 };
 
-static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 4 <= LAYOUT_MAX_VIRTIO, "a slot for each");
+static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 5 <= LAYOUT_MAX_VIRTIO, "a slot for each");
 
 unsigned int virtio_devices_count(const struct vm_config *config)
 {
 	return config->n_disks + config->n_nets + (config->vsock.path != NULL) +
 	       config->rng.is_wanted + config->balloon.is_wanted +
-	       (config->console == CONFIG_CONSOLE_VIRTIO);
+	       (config->console == CONFIG_CONSOLE_VIRTIO) + config->has_power_key;
 }
 
 /* ---- slots ---- */
@@ -131,6 +134,8 @@ static int add_disk(struct virtio_devices *devices, unsigned int i,
 		return ret;
 	ret = blk_init(&device->blk, &blk_config, device->disk, devices->env->mem, &irq,
 		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_block(device->id, &device->blk.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "disk '%s'", config->id);
 	return plug_in(devices, &device->blk.dev, err);
@@ -161,6 +166,8 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		return ret;
 	ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
 		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_net(device->id, &device->net.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "net '%s'", config->id);
 	return plug_in(devices, &device->net.dev, err);
@@ -237,6 +244,18 @@ static int add_console(struct virtio_devices *devices, struct err *err)
 	return ret != 0 ? ret : plug_in(devices, &devices->console->dev, err);
 }
 
+static int add_input(struct virtio_devices *devices, struct err *err)
+{
+	const struct irq_line irq = next_irq(devices);
+	int ret;
+
+	devices->input = calloc(1, sizeof(*devices->input));
+	if (devices->input == NULL)
+		return no_memory(err);
+	ret = input_init(devices->input, "keys", devices->env->mem, &irq, err);
+	return ret != 0 ? ret : plug_in(devices, &devices->input->dev, err);
+}
+
 /* ---- all of them ---- */
 
 static int add_those_with_files(struct virtio_devices *devices, const struct vm_config *config,
@@ -264,6 +283,8 @@ static int add_others(struct virtio_devices *devices, const struct vm_config *co
 		ret = add_balloon(devices, &config->balloon, err);
 	if (ret == 0 && config->console == CONFIG_CONSOLE_VIRTIO)
 		ret = add_console(devices, err);
+	if (ret == 0 && config->has_power_key)
+		ret = add_input(devices, err);
 	return ret;
 }
 
@@ -315,6 +336,11 @@ struct balloon *virtio_devices_balloon(struct virtio_devices *devices)
 	return devices->balloon;
 }
 
+struct input *virtio_devices_input(struct virtio_devices *devices)
+{
+	return devices->input;
+}
+
 void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int timeout_ms)
 {
 	if (devices->console != NULL)
@@ -325,6 +351,7 @@ static void free_disk(struct disk_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->blk.metrics);
 	blk_deinit(&device->blk);
 	if (device->disk != NULL)
 		disk_close(device->disk);
@@ -337,6 +364,7 @@ static void free_net(struct net_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->net.metrics);
 	net_deinit(&device->net);
 	netdev_free(device->netdev);
 	free(device->id);
@@ -359,9 +387,12 @@ void virtio_devices_free(struct virtio_devices *devices)
 		balloon_deinit(devices->balloon);
 	if (devices->console != NULL)
 		virtio_console_deinit(devices->console);
+	if (devices->input != NULL)
+		input_deinit(devices->input);
 	free(devices->vsock);
 	free(devices->rng);
 	free(devices->balloon);
 	free(devices->console);
+	free(devices->input);
 	free(devices);
 }

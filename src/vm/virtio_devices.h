@@ -2,8 +2,8 @@
  * The virtio devices of a VM: made from its configuration, each behind the MMIO transport in a slot
  * of its own, with a page of addresses and an interrupt source.
  *
- * Slots are filled in the order disks, networks, vsock, entropy, balloon, console, each kind in the
- * order of the configuration: guests name devices in the order in which they find them.
+ * Slots are filled in the order disks, networks, vsock, entropy, balloon, console, keyboard, each
+ * kind in the order of the configuration: guests name devices in the order in which they find them.
  *
  * Built before the vCPUs run, on the I/O thread, and freed there after they have ended.
  */
@@ -18,6 +18,7 @@ struct balloon;
 struct blk;
 struct event_base;
 struct guest_mem;
+struct input;
 struct irqchip;
 struct kvm_vm;
 struct mmio_bus;
@@ -63,6 +64,7 @@ void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int t
 struct blk *virtio_devices_disk(struct virtio_devices *devices, const char *id);
 struct net *virtio_devices_net(struct virtio_devices *devices, const char *id);
 struct balloon *virtio_devices_balloon(struct virtio_devices *devices);
+struct input *virtio_devices_input(struct virtio_devices *devices);
 
 /** Legal on NULL. */
 void virtio_devices_free(struct virtio_devices *devices);

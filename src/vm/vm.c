@@ -67,6 +67,8 @@ enum vm_state vm_get_state(const struct vm *vm)
 
 void vm_pause(struct vm *vm)
 {
+	uint64_t begin_us = metrics_now_us();
+
 	if (vm->is_paused || !vm->is_started)
 		return;
 	vm->is_paused = true;
@@ -75,14 +77,18 @@ void vm_pause(struct vm *vm)
 	for (unsigned int i = 0; i < vm->n_vcpus; i++)
 		vcpu_kick(&vm->vcpus[i]);
 	gate_wait_for_all(&vm->gate);
+	metrics_store(&metrics.latencies_us.vmm_pause_vm, metrics_now_us() - begin_us);
 }
 
 void vm_resume(struct vm *vm)
 {
+	uint64_t begin_us = metrics_now_us();
+
 	if (!vm->is_paused)
 		return;
 	vm->is_paused = false;
 	gate_open(&vm->gate);
+	metrics_store(&metrics.latencies_us.vmm_resume_vm, metrics_now_us() - begin_us);
 }
 
 void vm_stop(struct vm *vm)

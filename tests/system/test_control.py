@@ -1,0 +1,303 @@
+"""A machine that is changed while it runs, by the API: paused, asked to shut down, given other disks and limits."""
+
+import hashlib
+
+from api import *
+from test_nets import NetCase
+
+DAY_MS = 24 * 3600 * 1000
+SIZE = 8 * MIB
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def cpu_time(vm):
+    """What each vCPU's thread has used of a processor, in ticks."""
+    times = {}
+    for thread in os.listdir(f"/proc/{vm.pid}/task"):
+        name, _, rest = read(f"/proc/{vm.pid}/task/{thread}/stat").decode().partition("(")[2].rpartition(")")
+        if "vcpu" in name:
+            times[name] = sum(map(int, rest.split()[11:13]))
+    return times
+
+
+class Pauser(threading.Thread):
+    """Pauses and lets go on, again and again, until told to stop."""
+
+    def __init__(self, case, vm):
+        super().__init__(daemon=True)
+        self.case, self.vm = case, vm
+        self.count = 0
+        self.error = None
+        self.is_wanted = True
+
+    def run(self):
+        try:
+            while self.is_wanted:
+                self.case.set_paused(self.vm, True)
+                time.sleep(0.02)
+                self.case.set_paused(self.vm, False)
+                time.sleep(0.1)
+                self.count += 1
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def stop(self):
+        self.is_wanted = False
+        self.join(PATIENCE)
+        if self.error:
+            raise self.error
+        self.case.assertGreater(self.count, 2, "it was hardly paused")
+
+
+class Pause(ApiCase, NetCase):
+    weight = 9
+
+    def pausing(self, vm):
+        pauser = Pauser(self, vm)
+        pauser.start()
+        return pauser
+
+    def test_nothing_runs(self):
+        """On four busy harts; and a second pause, or a second resume, changes nothing."""
+        vm = self.serve(stdin="pipe")
+        self.configure_linux(vm, TALK, harts=4)
+        self.refuses(vm, "/vm", "not supported before starting", "PATCH", state="Paused")
+        self.start_talking(vm)
+        vm.ask("for i in 1 2 3 4; do while :; do :; done & done")
+        for _ in range(3):
+            self.set_paused(vm, True)
+            self.set_paused(vm, True)
+            self.assertEqual(self.get(vm, "/")["state"], "Paused")
+            before = cpu_time(vm)
+            self.assertEqual(len(before), 4)
+            time.sleep(1)
+            self.assertEqual(cpu_time(vm), before)
+            self.set_paused(vm, False)
+            self.set_paused(vm, False)
+            self.assertEqual(self.get(vm, "/")["state"], "Running")
+            vm.ask("true")
+        self.set_paused(vm, True)
+        vm.signal(signal.SIGTERM)
+        self.assertEqual(vm.wait(), -signal.SIGTERM)
+
+    def test_under_disk_load(self):
+        for engine in ("Sync", "Async"):
+            with self.subTest(engine=engine):
+                source, target = self.file(os.urandom(SIZE), "source"), self.file(size=SIZE, name="target")
+                vm = self.serve(stdin="pipe")
+                self.configure_linux(vm, TALK, harts=2)
+                for name, path in (("source", source), ("target", target)):
+                    self.change(vm, f"/drives/{name}", drive_id=name, path_on_host=path, is_root_device=False,
+                                cache_type="Writeback", io_engine=engine)
+                self.start_talking(vm)
+                pauser = self.pausing(vm)
+                for _ in range(3):
+                    vm.ask("dd if=/dev/zero of=/dev/vdb bs=64k conv=notrunc 2>&1")
+                    vm.ask("dd if=/dev/vda of=/dev/vdb bs=16k conv=notrunc,fsync 2>&1")
+                    vm.ask("echo 3 >/proc/sys/vm/drop_caches")
+                    self.assertEqual(vm.ask("sha256sum </dev/vdb").split()[0], digest(read(source)))
+                pauser.stop()
+                vm.send("poweroff\n")
+                self.assertEqual(vm.wait(), 0)
+                self.assertEqual(digest(read(target)), digest(read(source)))
+
+    def test_under_net_load(self):
+        """Streams both ways through a tap."""
+        name, net = self.tap()
+        data = os.urandom(SIZE)
+        vm = self.serve(stdin="pipe")
+        self.configure_linux(vm, TALK, harts=2)
+        self.change(vm, "/network-interfaces/net", iface_id="net", host_dev_name=name)
+        self.start_talking(vm)
+        self.configure(vm, net)
+        pauser = self.pausing(vm)
+        with socket.create_server((f"{net}.1", 5000)) as server:
+            vm.ask(f"nc {net}.1 5000 >/tmp/in &")
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                connection.sendall(data)
+        vm.ask("wait")
+        self.assertEqual(vm.ask("sha256sum </tmp/in").split()[0], digest(data))
+        with socket.create_server((f"{net}.1", 5001)) as server:
+            vm.ask(f"nc {net}.1 5001 </tmp/in &")
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(PATIENCE)
+                got = bytearray()
+                while len(got) < len(data) and (piece := connection.recv(65536)):
+                    got += piece
+        self.assertEqual(digest(got), digest(data))
+        pauser.stop()
+        vm.send("poweroff\n")
+        self.assertEqual(vm.wait(), 0)
+
+
+class Change(ApiCase, NetCase):
+    weight = 5
+
+    def test_another_file(self):
+        """A disk without a byte, which gets a file later, and another one."""
+        files = [self.file(os.urandom(size), f"file{size}") for size in (MIB, 3 * MIB)]
+        empty = self.file(name="empty")
+        vm = self.serve(stdin="pipe")
+        self.configure_linux(vm, TALK)
+        self.change(vm, "/drives/late", drive_id="late", path_on_host=empty, is_root_device=False)
+        self.start_talking(vm)
+        self.assertEqual(vm.ask("cat /sys/block/vda/size"), "0\n")
+        for path in files:
+            self.change(vm, "/drives/late", "PATCH", drive_id="late", path_on_host=path)
+            size = os.path.getsize(path)
+            vm.ask(f"until [ $(cat /sys/block/vda/size) = {size // 512} ]; do sleep 0.1; done")
+            self.assertEqual(vm.ask("sha256sum </dev/vda").split()[0], digest(read(path)))
+        self.refuses(vm, "/drives/late", "nowhere", "PATCH", drive_id="late", path_on_host="/nowhere")
+        self.refuses(vm, "/drives/other", "other", "PATCH", drive_id="other", path_on_host=empty)
+        self.assertEqual(vm.ask("sha256sum </dev/vda").split()[0], digest(read(files[-1])))
+        vm.send("poweroff\n")
+        self.assertEqual(vm.wait(), 0)
+
+    def test_other_limits_of_a_network(self):
+        name, net = self.tap()
+        vm = self.serve(stdin="pipe")
+        self.configure_linux(vm, TALK)
+        self.change(vm, "/network-interfaces/net", iface_id="net", host_dev_name=name)
+        self.start_talking(vm)
+        self.configure(vm, net)
+        host("ping", "-q", "-c", "1", "-W", "20", f"{net}.2")
+        # A frame a day: after one, nothing comes through.
+        self.change(vm, "/network-interfaces/net", "PATCH", iface_id="net",
+                    tx_rate_limiter={"ops": {"size": 1, "refill_time": DAY_MS}})
+        host("ping", "-q", "-c", "4", "-i", "0.2", "-W", "3", f"{net}.2", status=None)
+        lost = host("ping", "-q", "-c", "2", "-W", "2", f"{net}.2", status=None)
+        self.assertIn("100% packet loss", lost)
+        self.change(vm, "/network-interfaces/net", "PATCH", iface_id="net",
+                    tx_rate_limiter={"ops": {"size": 0, "refill_time": 0}})
+        eventually("pings come through again",
+                   lambda: " 0% packet loss" in host("ping", "-q", "-c", "1", "-W", "10", f"{net}.2", status=None), PATIENCE)
+        vm.send("poweroff\n")
+        self.assertEqual(vm.wait(), 0)
+
+
+class PowerKey(ApiCase):
+    weight = 5
+
+    def press(self, vm):
+        return self.request(vm, "PUT", "/actions", {"action_type": "SendCtrlAltDel"})
+
+    def press_until_taken(self, vm):
+        """The driver may come a little after user space's first line, where it is a module."""
+        eventually("the guest takes the key", lambda: self.press(vm)[0] == 204, PATIENCE)
+
+    def test_initramfs(self):
+        for kernel, initrd in ((IMAGE, INITRAMFS), (DEBIAN_IMAGE, DEBIAN_INITRAMFS)):
+            with self.subTest(kernel=kernel):
+                vm = self.serve(stdin="pipe")
+                self.configure_linux(vm, TALK, kernel=kernel, initrd=initrd)
+                self.start_talking(vm)
+                self.press_until_taken(vm)
+                self.assertEqual(vm.wait(), 0)
+
+    def test_root_file_system(self):
+        """Its init ends the services first."""
+        vm = self.serve(stdin="pipe")
+        rootfs = f"{self.folder()}/rootfs.ext4"
+        host("cp", "--sparse=always", f"{SHARE}/rootfs.ext4", rootfs)
+        self.change(vm, "/boot-source", kernel_image_path=IMAGE, boot_args=f"{SERIAL} loglevel=1")
+        self.change(vm, "/machine-config", vcpu_count=1, mem_size_mib=256)
+        self.change(vm, "/drives/rootfs", drive_id="rootfs", path_on_host=rootfs, is_root_device=True)
+        self.start(vm)
+        vm.expect("login: ")
+        self.press_until_taken(vm)
+        self.assertEqual(vm.wait(), 0)
+        host("e2fsck", "-fn", rootfs)
+
+    def test_nobody_listens(self):
+        vm = self.serve()
+        self.change(vm, "/boot-source", kernel_image_path=tiny("wfi"))
+        self.start(vm)
+        status, content = self.press(vm)
+        self.assertEqual(status, 400)
+        self.assertIn("the guest has no driver for the power key", content["fault_message"])
+
+
+class Cpu(ApiCase):
+    def cpuinfo(self, vm):
+        return dict(re.findall(r"^(\w[\w ]*?)\s*: (.*)$", vm.ask("cat /proc/cpuinfo"), re.MULTILINE))
+
+    def test_config(self):
+        """Extensions are gone, with those that need them; registers are as they were set."""
+        mimpid = 0x8030000001000004
+        vm = self.serve(stdin="pipe")
+        self.configure_linux(vm, f"dmesg | grep SBI; {TALK}")
+        self.change(vm, "/cpu-config", isa_extensions_off=["zba", "d", "nothing"], sbi_extensions_off=["dbcn"],
+                    reg_modifiers=[{"addr": hex(mimpid), "bitmap": "0b1x01"}], kvm_capabilities=["70"])
+        self.start_talking(vm)
+        self.assertNotIn("DBCN", vm.output())
+        info = self.cpuinfo(vm)
+        letters, *names = info["isa"].removeprefix("rv64").split("_")
+        self.assertNotIn("d", letters)
+        self.assertNotIn("v", letters)
+        self.assertIn("zbb", names)
+        self.assertNotIn("zba", names)
+        self.assertEqual(int(info["mimpid"], 16) & 0b1011, 0b1001)
+        vm.send("poweroff\n")
+        self.assertEqual(vm.wait(), 0)
+
+    def test_refused(self):
+        rows = (
+            ({"sbi_extensions_off": ["nonsense"]}, "there is no SBI extension 'nonsense'"),
+            ({"reg_modifiers": [{"addr": "0x8030000001ffffff", "bitmap": "0b1"}]}, "no register 0x8030000001ffffff"),
+            ({"kvm_capabilities": ["9999"]}, "lacks the capability 9999"),
+            ({"isa_extensions_off": ["i"]}, "nothing is left without"),
+        )
+        vm = self.serve()
+        self.change(vm, "/boot-source", kernel_image_path=tiny("hello"))
+        for body, sentence in rows:
+            with self.subTest(sentence=sentence):
+                self.change(vm, "/cpu-config", **body)
+                self.refuses(vm, "/actions", sentence, action_type="InstanceStart")
+        # And then all is well.
+        self.change(vm, "/cpu-config", isa_extensions_off=["zba"])
+        self.start(vm)
+        self.assertEqual(vm.wait(), 0)
+
+
+class Others(ApiCase):
+    def test_boot_timer(self):
+        vm = self.serve("--boot-timer")
+        self.change(vm, "/boot-source", kernel_image_path=tiny("boottimer"))
+        self.start(vm)
+        self.assertEqual(vm.wait(), 0)
+        lines = re.findall(r"Guest-boot-time = +(\d+) us (\d+) ms, +(\d+) CPU us (\d+) CPU ms", vm.errors() + vm.output())
+        self.assertEqual(len(lines), 1)
+        us, ms, cpu_us, cpu_ms = map(int, lines[0])
+        self.assertEqual((ms, cpu_ms), (us // 1000, cpu_us // 1000))
+
+    def test_serial_output(self):
+        """To a file, to a FIFO that nobody reads, and limited."""
+        file, fifo = f"{self.folder()}/out", f"{self.folder()}/fifo"
+        os.mkfifo(fifo)
+        for path, limit in ((file, None), (fifo, None), (file, {"size": 3, "refill_time": DAY_MS})):
+            with self.subTest(path=path, limit=limit):
+                vm = self.serve()
+                self.change(vm, "/boot-source", kernel_image_path=tiny("hello"))
+                self.change(vm, "/serial", serial_out_path=path, **({"rate_limiter": limit} if limit else {}))
+                self.start(vm)
+                self.assertEqual(vm.wait(), 0)
+                self.assertEqual(vm.output(), "")
+                if path == file:
+                    self.assertEqual(read(path), b"hel" if limit else b"hello\n")
+                    os.unlink(path)
+
+    def test_transparent_huge_pages(self):
+        vm = self.serve()
+        self.change(vm, "/boot-source", kernel_image_path=tiny("wfi"))
+        self.change(vm, "/machine-config", vcpu_count=1, mem_size_mib=128, huge_pages="Transparent")
+        self.start(vm)
+        regions = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", read(f"/proc/{vm.pid}/smaps").decode(), flags=re.MULTILINE)
+        ram = [region for region in regions if re.search(r"^Size: +131072 kB", region, re.MULTILINE)]
+        self.assertEqual(len(ram), 1)
+        self.assertRegex(ram[0], r"VmFlags:.* hg\b")
