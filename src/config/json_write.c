@@ -232,7 +232,7 @@ static json_t *properties_to_json(const struct config_metrics *config)
 	return object;
 }
 
-static json_t *config_metrics_to_json(const struct config_metrics *config)
+static json_t *metrics_config_to_json(const struct config_metrics *config)
 {
 	if (config->path == NULL)
 		return json_null();
@@ -287,7 +287,7 @@ json_t *vm_config_to_json(const struct vm_config *config)
 			 balloon_to_json(&config->balloon), "entropy", rng_to_json(&config->rng),
 			 "mmds-config", mmds_to_json(&config->mmds), "logger",
 			 logger_to_json(&config->logger), "metrics",
-			 config_metrics_to_json(&config->metrics), "pmem", "memory-hotplug");
+			 metrics_config_to_json(&config->metrics), "pmem", "memory-hotplug");
 	if (root != NULL && json_object_size(own) > 0) {
 		if (json_object_set_new(root, "televm", own) == 0)
 			return root;

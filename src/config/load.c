@@ -181,11 +181,11 @@ static int load_logger(struct vm_config *config, const json_t *value, struct jso
 static int load_metrics(struct vm_config *config, const json_t *value, struct json_notes *notes,
 			struct err *err)
 {
-	struct config_metrics part = { 0 };
-	int ret = metrics_from_json(&part, value, err);
+	struct config_metrics target = { 0 };
+	int ret = metrics_from_json(&target, value, err);
 
 	(void)notes;
-	return ret != 0 ? ret : vm_config_put_metrics(config, &part, err);
+	return ret != 0 ? ret : vm_config_put_metrics(config, &target, err);
 }
 
 /* ---- our own part ---- */

@@ -100,14 +100,14 @@ int config_logger_dup(struct config_logger *copy, const struct config_logger *lo
 	return ret;
 }
 
-void config_metrics_deinit(struct config_metrics *config)
+void config_metrics_deinit(struct config_metrics *target)
 {
-	free(config->path);
-	for (unsigned int i = 0; i < config->n_properties; i++) {
-		free(config->properties[i].name);
-		free(config->properties[i].value);
+	free(target->path);
+	for (unsigned int i = 0; i < target->n_properties; i++) {
+		free(target->properties[i].name);
+		free(target->properties[i].value);
 	}
-	*config = (struct config_metrics){ 0 };
+	*target = (struct config_metrics){ 0 };
 }
 
 void config_services_deinit(struct vm_config *config)

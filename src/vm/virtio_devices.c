@@ -173,27 +173,34 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 	return plug_in(devices, &device->net.dev, err);
 }
 
-static int add_vsock(struct virtio_devices *devices, const struct config_vsock *config,
-		     struct err *err)
+/* \param listener is empty afterwards when the device has taken it over */
+static int init_vsock(struct virtio_devices *devices, const struct config_vsock *config,
+		      struct unix_listener *listener, struct err *err)
 {
-	struct unix_listener listener = { .fd = -1 };
 	const struct vsock_config vsock_config = {
 		.id = "vsock",
 		.guest_cid = config->guest_cid,
 		.uds_path = config->path,
-		.listener = &listener,
+		.listener = listener,
 	};
 	const struct irq_line irq = next_irq(devices);
+
+	devices->vsock = calloc(1, sizeof(*devices->vsock));
+	if (devices->vsock == NULL)
+		return no_memory(err);
+	return vsock_init(devices->vsock, &vsock_config, devices->env->mem, &irq,
+			  devices->env->base, err);
+}
+
+static int add_vsock(struct virtio_devices *devices, const struct config_vsock *config,
+		     struct err *err)
+{
+	struct unix_listener listener = { .fd = -1 };
 	int ret = vm_resources_take_vsock(devices->env->resources, config, &listener, err);
 
-	if (ret == 0) {
-		devices->vsock = calloc(1, sizeof(*devices->vsock));
-		if (devices->vsock == NULL)
-			ret = no_memory(err);
-	}
-	if (ret == 0)
-		ret = vsock_init(devices->vsock, &vsock_config, devices->env->mem, &irq,
-				 devices->env->base, err);
+	if (ret != 0)
+		return ret;
+	ret = init_vsock(devices, config, &listener, err);
 	unix_listener_deinit(&listener);
 	return ret != 0 ? ret : plug_in(devices, &devices->vsock->dev, err);
 }
