@@ -28,11 +28,11 @@ struct run_options {
 __attribute__((warn_unused_result)) int cli_parse_run(int argc, char **argv,
 						      struct run_options *options, struct err *err);
 
-/** Whether all arguments are UTF-8, as strings of JSON have to be. */
-bool cli_is_utf8(int argc, char **argv);
-
 /** `televm ctl`; \p argv starts after the word "ctl". \return the process's exit status */
 __attribute__((warn_unused_result)) int cli_ctl(int argc, char **argv);
 
 /** Print what may stand behind `televm ctl SOCK` and, with an argument, that command's flags. */
 __attribute__((warn_unused_result)) int cli_ctl_words(int argc, char **argv);
+
+/** Whether all arguments are UTF-8, as strings of JSON have to be. */
+bool cli_is_utf8(int argc, char **argv);
