@@ -72,7 +72,7 @@ int rng_from_json(struct config_rng *rng, const json_t *body, struct err *err);
 int serial_from_json(struct config_serial *serial, const json_t *body, struct err *err);
 
 /** PUT /metrics */
-int metrics_from_json(struct config_metrics *config, const json_t *body, struct err *err);
+int metrics_from_json(struct config_metrics *part, const json_t *body, struct err *err);
 
 /** PUT /mmds/config */
 int mmds_from_json(struct config_mmds *mmds, const json_t *body, struct json_notes *notes,
