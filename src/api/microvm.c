@@ -119,13 +119,22 @@ int microvm_put_boot_source(struct microvm *microvm, struct config_boot_source *
 	return vm_config_put_boot_source(&microvm->config, boot, err);
 }
 
+static void warn_of_smt(const struct microvm *microvm)
+{
+	if (microvm->config.smt)
+		log_warn("smt is accepted and means nothing: RISC-V vCPUs have one thread each");
+}
+
 int microvm_put_machine(struct microvm *microvm, const struct config_machine *machine,
 			struct err *err)
 {
+	int ret;
+
 	microvm->is_boot_path = true;
-	if (machine->smt)
-		log_warn("smt is accepted and means nothing: RISC-V vCPUs have one thread each");
-	return vm_config_put_machine(&microvm->config, machine, err);
+	ret = vm_config_put_machine(&microvm->config, machine, err);
+	if (ret == 0)
+		warn_of_smt(microvm);
+	return ret;
 }
 
 int microvm_put_disk(struct microvm *microvm, struct config_disk *disk, struct err *err)
@@ -290,7 +299,11 @@ int microvm_load_file(struct microvm *microvm, const char *path, struct json_not
 
 	microvm->is_boot_path = true;
 	ret = vm_config_load_file(&microvm->config, path, notes, err);
-	return ret == 0 ? use_services(microvm, has_metrics, err) : ret;
+	if (ret == 0)
+		ret = use_services(microvm, has_metrics, err);
+	if (ret == 0)
+		warn_of_smt(microvm);
+	return ret;
 }
 
 int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err)

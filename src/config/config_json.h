@@ -72,7 +72,7 @@ int rng_from_json(struct config_rng *rng, const json_t *body, struct err *err);
 int serial_from_json(struct config_serial *serial, const json_t *body, struct err *err);
 
 /** PUT /metrics */
-int metrics_from_json(struct config_metrics *metrics, const json_t *body, struct err *err);
+int metrics_from_json(struct config_metrics *part, const json_t *body, struct err *err);
 
 /** PUT /mmds/config */
 int mmds_from_json(struct config_mmds *mmds, const json_t *body, struct json_notes *notes,
@@ -148,8 +148,7 @@ int vm_config_put_cpu(struct vm_config *config, struct config_cpu *cpu, struct e
 int vm_config_put_mmds(struct vm_config *config, struct config_mmds *mmds, struct err *err);
 
 int vm_config_put_logger(struct vm_config *config, struct config_logger *logger, struct err *err);
-int vm_config_put_metrics(struct vm_config *config, struct config_metrics *metrics,
-			  struct err *err);
+int vm_config_put_metrics(struct vm_config *config, struct config_metrics *part, struct err *err);
 
 int vm_config_check_boot_source(const struct vm_config *config,
 				const struct config_boot_source *boot, struct err *err);

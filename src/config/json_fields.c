@@ -64,7 +64,8 @@ static struct shown show(const json_t *value)
 
 int json_refuse_type(const json_t *value, const char *expected, struct err *err)
 {
-	return err_set(err, -EINVAL, "invalid type: %s, expected %s", show(value).text, expected);
+	err_set(err, -EINVAL, "invalid type: %s, expected %s", show(value).text, expected);
+	return -EINVAL;
 }
 
 /* "`a` or `b`", "one of `a`, `b`, `c`" */

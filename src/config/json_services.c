@@ -97,10 +97,10 @@ int logger_from_json(struct config_logger *logger, const json_t *body, struct er
 
 /* ---- /metrics ---- */
 
-static int add_property(struct config_metrics *target, const char *name, const json_t *value,
+static int add_property(struct config_metrics *part, const char *name, const json_t *value,
 			struct err *err)
 {
-	struct config_property *property = &target->properties[target->n_properties];
+	struct config_property *property = &part->properties[part->n_properties];
 	const char *text;
 	int ret = json_get_text(value, &text, err);
 
@@ -108,9 +108,9 @@ static int add_property(struct config_metrics *target, const char *name, const j
 		err_prefix(err, "%.*s", json_cut(name, CONFIG_ID_MAX), name);
 		return ret;
 	}
-	if (target->n_properties == CONFIG_PROPERTIES_MAX)
+	if (part->n_properties == CONFIG_PROPERTIES_MAX)
 		return err_set(err, -EINVAL, "more than %d", CONFIG_PROPERTIES_MAX);
-	target->n_properties++;
+	part->n_properties++;
 	ret = vm_config_set_string(&property->name, name, err);
 	return ret != 0 ? ret : vm_config_set_string(&property->value, text, err);
 }
@@ -134,7 +134,7 @@ static int read_properties(const struct json_field *field, void *at, const json_
 	return ret;
 }
 
-int metrics_from_json(struct config_metrics *target, const json_t *body, struct err *err)
+int metrics_from_json(struct config_metrics *part, const json_t *body, struct err *err)
 {
 	static const struct json_field fields[] = {
 		{ .name = "metrics_path",
@@ -147,10 +147,10 @@ int metrics_from_json(struct config_metrics *target, const json_t *body, struct 
 		{ .name = "properties", .read = read_properties },
 		{ 0 },
 	};
-	int ret = json_read_object(fields, FIELDS_OPEN, target, body, NULL, err);
+	int ret = json_read_object(fields, FIELDS_OPEN, part, body, NULL, err);
 
 	if (ret != 0)
-		config_metrics_deinit(target);
+		config_metrics_deinit(part);
 	return ret;
 }
 

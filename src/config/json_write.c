@@ -5,16 +5,23 @@
 #include "config/json_cpu.h"
 #include "config/json_names.h"
 #include "util/bits.h"
-#include "util/cleanup.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void hide_other_bytes(char *text)
+{
+	for (; *text != '\0'; text++) {
+		if ((unsigned char)*text >= 0x80)
+			*text = '?';
+	}
+}
+
 json_t *json_from_text(const char *text)
 {
-	cleanup_free char *copy = NULL;
 	json_t *string;
+	char *copy;
 
 	if (text == NULL)
 		return json_null();
@@ -22,11 +29,12 @@ json_t *json_from_text(const char *text)
 	if (string != NULL)
 		return string;
 	copy = strdup(text);
-	for (char *at = copy; at != NULL && *at != '\0'; at++) {
-		if ((unsigned char)*at >= 0x80)
-			*at = '?';
-	}
-	return copy == NULL ? NULL : json_string(copy);
+	if (copy == NULL)
+		return NULL;
+	hide_other_bytes(copy);
+	string = json_string(copy);
+	free(copy);
+	return string;
 }
 
 void json_add(json_t **list, json_t *item)

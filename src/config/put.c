@@ -253,12 +253,12 @@ int vm_config_put_logger(struct vm_config *config, struct config_logger *logger,
 	return PUT_PART(config, logger, logger, config_logger_deinit, err);
 }
 
-int vm_config_put_metrics(struct vm_config *config, struct config_metrics *from, struct err *err)
+int vm_config_put_metrics(struct vm_config *config, struct config_metrics *part, struct err *err)
 {
 	/* Who reads them would miss what was counted so far. */
 	if (config->metrics.path != NULL) {
-		config_metrics_deinit(from);
+		config_metrics_deinit(part);
 		return err_set(err, -EALREADY, "Reinitialization of metrics not allowed.");
 	}
-	return PUT_PART(config, metrics, from, config_metrics_deinit, err);
+	return PUT_PART(config, metrics, part, config_metrics_deinit, err);
 }

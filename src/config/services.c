@@ -100,14 +100,14 @@ int config_logger_dup(struct config_logger *copy, const struct config_logger *lo
 	return ret;
 }
 
-void config_metrics_deinit(struct config_metrics *target)
+void config_metrics_deinit(struct config_metrics *part)
 {
-	free(target->path);
-	for (unsigned int i = 0; i < target->n_properties; i++) {
-		free(target->properties[i].name);
-		free(target->properties[i].value);
+	free(part->path);
+	for (unsigned int i = 0; i < part->n_properties; i++) {
+		free(part->properties[i].name);
+		free(part->properties[i].value);
 	}
-	*target = (struct config_metrics){ 0 };
+	*part = (struct config_metrics){ 0 };
 }
 
 void config_services_deinit(struct vm_config *config)

@@ -65,7 +65,7 @@ void config_services_deinit(struct vm_config *config);
 void config_serial_deinit(struct config_serial *serial);
 void config_mmds_deinit(struct config_mmds *mmds);
 void config_logger_deinit(struct config_logger *logger);
-void config_metrics_deinit(struct config_metrics *metrics);
+void config_metrics_deinit(struct config_metrics *part);
 
 /** Copy, for a change that may fail. \param copy zeroed \return 0 or -ENOMEM */
 __attribute__((warn_unused_result)) int config_logger_dup(struct config_logger *copy,

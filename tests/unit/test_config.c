@@ -332,7 +332,9 @@ static void one_root_only(void **state)
 			add_disk(&config, "x", "x");
 		add_disk(&config, "a", "a")->is_root = true;
 		add_disk(&config, "b", "b")->is_root = true;
-		assert_said(&config, "A root block device already exists! It is 'a', and 'b' cannot be one too");
+		assert_said(
+			&config,
+			"A root block device already exists! It is 'a', and 'b' cannot be one too");
 	}
 }
 
