@@ -422,18 +422,12 @@ int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate
 
 void microvm_pause(struct microvm *microvm)
 {
-	uint64_t start = metrics_now_us();
-
 	vm_pause(microvm->vm);
-	metrics_store(&metrics.latencies_us.vmm_pause_vm, metrics_now_us() - start);
 }
 
 void microvm_resume(struct microvm *microvm)
 {
-	uint64_t start = metrics_now_us();
-
 	vm_resume(microvm->vm);
-	metrics_store(&metrics.latencies_us.vmm_resume_vm, metrics_now_us() - start);
 }
 
 struct balloon *microvm_get_balloon(struct microvm *microvm, struct err *err)

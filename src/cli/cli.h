@@ -33,3 +33,6 @@ __attribute__((warn_unused_result)) int cli_ctl(int argc, char **argv);
 
 /** Print what may stand behind `televm ctl SOCK` and, with an argument, that command's flags. */
 __attribute__((warn_unused_result)) int cli_ctl_words(int argc, char **argv);
+
+/** Whether all arguments are UTF-8, as strings of JSON have to be. */
+bool cli_is_utf8(int argc, char **argv);

@@ -22,6 +22,7 @@ struct metric {
 	const char *key;
 	const char *member; /* NULL: none */
 	enum metrics_kind kind;
+	const char *vm; /* its id; NULL: not told */
 };
 
 static bool ends_with(const char *string, const char *end)
@@ -52,9 +53,7 @@ static void add_name(struct text *text, const struct metric *metric)
 
 static const char *type_of(const struct metric *metric)
 {
-	return metric->kind == METRICS_COUNTER  ? "counter"
-	       : metric->kind == METRICS_STORED ? "gauge"
-						: "untyped";
+	return metric->kind == METRICS_COUNTER ? "counter" : "gauge";
 }
 
 static void add_head(struct text *text, const struct metric *metric)
@@ -76,17 +75,33 @@ static void add_head(struct text *text, const struct metric *metric)
 	text_add(text, "\n");
 }
 
-static void add_label(struct text *text, const char *name, const char *value)
+/* \param before "{" or "," */
+static void add_label(struct text *text, const char *before, const char *name, const char *value)
 {
-	text_add(text, "{");
+	text_add(text, before);
 	text_add(text, name);
 	text_add(text, "=\"");
 	for (; *value != '\0'; value++) {
 		if (*value == '\\' || *value == '"')
 			text_add(text, "\\");
-		text_add_bytes(text, *value == '\n' ? "\\n" : value, *value == '\n' ? 2 : 1);
+		/* No id has one, but who answers may send anything. */
+		text_add_bytes(text, (unsigned char)*value < ' ' ? "?" : value, 1);
 	}
-	text_add(text, "\"}");
+	text_add(text, "\"");
+}
+
+/* \param id of the device, NULL: it is of none */
+static void add_sample(struct text *text, const struct metric *metric, const char *label,
+		       const char *id, const json_t *value)
+{
+	add_name(text, metric);
+	if (metric->vm != NULL)
+		add_label(text, "{", "vm", metric->vm);
+	if (id != NULL)
+		add_label(text, metric->vm != NULL ? "," : "{", label, id);
+	text_add(text, metric->vm != NULL || id != NULL ? "} " : " ");
+	text_add_number(text, (uint64_t)json_integer_value(value), 1);
+	text_add(text, "\n");
 }
 
 /* \param keys what belongs to one group, or one device */
@@ -95,13 +110,6 @@ static const json_t *value_of(const json_t *keys, const struct metric *metric)
 	const json_t *value = json_object_get(keys, metric->key);
 
 	return metric->member != NULL ? json_object_get(value, metric->member) : value;
-}
-
-static void add_value(struct text *text, const json_t *value)
-{
-	text_add(text, " ");
-	text_add_number(text, (uint64_t)json_integer_value(value), 1);
-	text_add(text, "\n");
 }
 
 static const struct device_kind *find_kind(const char *group)
@@ -138,9 +146,7 @@ static void add_devices(struct text *text, const json_t *all, const struct metri
 		if (!has_head)
 			add_head(text, metric);
 		has_head = true;
-		add_name(text, metric);
-		add_label(text, kind->label, id);
-		add_value(text, value);
+		add_sample(text, metric, kind->label, id, value);
 	}
 }
 
@@ -153,8 +159,7 @@ static void add_metric(struct text *text, const json_t *all, const struct metric
 		add_devices(text, all, metric, kind);
 	} else if (json_is_integer(value)) {
 		add_head(text, metric);
-		add_name(text, metric);
-		add_value(text, value);
+		add_sample(text, metric, NULL, NULL, value);
 	}
 }
 
@@ -170,26 +175,29 @@ static void add_times(struct text *text, const json_t *all, const struct metric 
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
-		const struct metric one = { .group = metric->group,
-					    .key = metric->key,
-					    .member = members[i].member,
-					    .kind = members[i].kind };
+		struct metric one = *metric;
 
+		one.member = members[i].member;
+		one.kind = members[i].kind;
 		add_metric(text, all, &one);
 	}
 }
 
-static void add_group(struct text *text, const json_t *all, const char *group, const json_t *keys)
+static void add_group(struct text *text, const json_t *all, const char *group, const json_t *keys,
+		      const char *vm)
 {
 	const char *key;
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)keys, key, value)
 	{
-		const struct metric metric = { .group = group,
-					       .key = key,
-					       .kind = metrics_kind_of(group, key) };
+		const struct metric metric = {
+			.group = group, .key = key, .kind = metrics_kind_of(group, key), .vm = vm
+		};
 
+		/* A name that we do not know may be no name. */
+		if (metric.kind == METRICS_NONE)
+			continue;
 		if (json_is_object(value))
 			add_times(text, all, &metric);
 		else
@@ -206,7 +214,7 @@ static bool is_of_a_device(const char *key)
 	return false;
 }
 
-char *prometheus_from_metrics(const json_t *all)
+char *prometheus_from_metrics(const json_t *all, const char *vm)
 {
 	struct text text = { .bytes = malloc(TEXT_MAX_BYTES), .size = TEXT_MAX_BYTES - 1 };
 	const char *key;
@@ -218,7 +226,7 @@ char *prometheus_from_metrics(const json_t *all)
 	json_object_foreach((json_t *)(uintptr_t)all, key, keys)
 	{
 		if (json_is_object(keys) && !is_of_a_device(key) && strcmp(key, "properties") != 0)
-			add_group(&text, all, key, keys);
+			add_group(&text, all, key, keys, vm);
 	}
 	text.bytes[text.len] = '\0';
 	return text.bytes;

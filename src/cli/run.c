@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "api/microvm.h"
+#include "api/server.h"
 #include "cli/loop.h"
 #include "cli/run_flags.h"
 #include "cli/session.h"
@@ -85,13 +86,15 @@ static int start_session(struct session *session, struct run_options *options, e
 			 struct err *err)
 {
 	const struct session_options session_options = { .id = "anonymous-instance" };
+	/* The log is where the guest's console is. */
+	struct api_options api = { .path = options->api_sock, .is_quiet = true };
 	int ret = session_init(session, &session_options, err);
 
 	options->config.has_power_key = true;
 	if (ret == 0)
 		ret = microvm_put_config(session->microvm, &options->config, err);
 	if (ret == 0)
-		ret = session_listen(session, options->api_sock, 0, err);
+		ret = session_listen(session, &api, err);
 	/* The vCPUs' threads inherit what is blocked. */
 	if (ret == 0)
 		ret = loop_catch_signals(&session->loop, NULL, err);
@@ -140,6 +143,18 @@ static int run_config(const struct vm_config *config)
 	return status;
 }
 
+bool cli_is_utf8(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		json_t *string = json_string(argv[i]);
+
+		if (string == NULL)
+			return false;
+		json_decref(string);
+	}
+	return true;
+}
+
 static int print_config(const struct vm_config *config)
 {
 	json_t *object = vm_config_to_json(config);
@@ -169,9 +184,13 @@ static int parse_and_run(int argc, char **argv, struct run_options *options)
 	log_set_level(config->logger.level);
 	if (vm_config_complete(config, &err) != 0)
 		return fail(&err, EXIT_STATUS_BAD_CONFIG);
-	if (options->prints_config)
-		return print_config(config);
-	return options->api_sock == NULL ? run_config(config) : run_with_api(options);
+	if (!options->prints_config)
+		return options->api_sock == NULL ? run_config(config) : run_with_api(options);
+	if (!cli_is_utf8(argc, argv)) {
+		log_error("--print-config: an argument is not UTF-8, and JSON has no other text");
+		return EXIT_STATUS_BAD_ARGUMENTS;
+	}
+	return print_config(config);
 }
 
 int cli_run(int argc, char **argv)

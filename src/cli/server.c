@@ -2,6 +2,7 @@
 
 #include "api/microvm.h"
 #include "api/mmds.h"
+#include "api/server.h"
 #include "api/version.h"
 #include "backend/terminal.h"
 #include "cli/server_flags.h"
@@ -32,8 +33,7 @@ int cli_server_help(void)
 		"       -d '{\"kernel_image_path\": \"Image\"}'\n"
 		"  televm --config-file vm.json --no-api\n"
 		"\n"
-		"Exit status: 0 the guest shut down or rebooted; 1 an error; 3 the guest "
-		"panicked;\n"
+		"Exit status: 0 the guest shut down or rebooted; 1 an error; 3 it panicked;\n"
 		"148 to 157 as Firecracker's: 152 bad configuration, 153 bad arguments.\n"
 		"See televm-api(1).\n";
 	char text[8192] =
@@ -68,21 +68,13 @@ static void on_stop(int signo)
 	raise(signo);
 }
 
-static void on_pipe(int signo)
-{
-	(void)signo;
-	metrics_inc(&metrics.signals.sigpipe);
-}
-
 static void take_signals(void)
 {
 	const struct sigaction stop = { .sa_handler = on_stop, .sa_flags = (int)SA_RESETHAND };
-	const struct sigaction pipe = { .sa_handler = on_pipe, .sa_flags = SA_RESTART };
 
 	fatal_signals_install();
 	/* It is harmless before there is a vCPU to kick, too. */
 	vcpu_install_kick_handler();
-	sigaction(SIGPIPE, &pipe, NULL);
 	sigaction(SIGTERM, &stop, NULL);
 	if (!signal_is_ignored(SIGINT))
 		sigaction(SIGINT, &stop, NULL);
@@ -201,12 +193,12 @@ static int start_machine(const char *path, struct microvm *microvm, struct err *
 
 static int start(const struct server_options *options, struct session *session, struct err *err)
 {
+	struct api_options api = { .path = options->sock, .max_payload = options->max_payload };
 	int status = set_up_metrics(options, session->microvm, err);
 
 	if (status == 0)
 		status = load_metadata(options->metadata_path, session->microvm, err);
-	if (status == 0 && !options->has_no_api &&
-	    session_listen(session, options->sock, options->max_payload, err) != 0)
+	if (status == 0 && !options->has_no_api && session_listen(session, &api, err) != 0)
 		status = EXIT_STATUS_ERROR;
 	if (status == 0)
 		status = start_machine(options->config_path, session->microvm, err);

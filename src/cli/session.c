@@ -24,15 +24,10 @@ int session_init(struct session *session, const struct session_options *options,
 	return microvm_new(&session->microvm, &microvm, err);
 }
 
-int session_listen(struct session *session, const char *path, size_t max_payload, struct err *err)
+int session_listen(struct session *session, struct api_options *options, struct err *err)
 {
-	const struct api_options options = {
-		.path = path,
-		.max_payload = max_payload,
-		.base = session->loop.base,
-	};
-
-	return api_server_new(&session->api, &options, session->microvm, err);
+	options->base = session->loop.base;
+	return api_server_new(&session->api, options, session->microvm, err);
 }
 
 void session_close(struct session *session)

@@ -31,9 +31,10 @@ __attribute__((warn_unused_result)) int session_init(struct session *session,
 						     const struct session_options *options,
 						     struct err *err);
 
-/** Serve the API on a socket. \param max_payload of a request, in bytes; 0: the default */
-__attribute__((warn_unused_result)) int session_listen(struct session *session, const char *path,
-						       size_t max_payload, struct err *err);
+/** Serve the API on a socket. \param options without the loop, which is filled in */
+__attribute__((warn_unused_result)) int session_listen(struct session *session,
+						       struct api_options *options,
+						       struct err *err);
 
 /** After the loop: what the guest printed last is written, and the metrics' last line. */
 void session_close(struct session *session);

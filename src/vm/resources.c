@@ -135,7 +135,7 @@ static struct disk_resource *find_disk(struct vm_resources *resources, const cha
 static int open_disk_again(struct disk_resource *resource, const struct config_disk *config,
 			   struct err *err)
 {
-	struct disk *disk;
+	struct disk *disk = NULL;
 	int ret;
 
 	disk_unlock(resource->disk);
@@ -153,20 +153,20 @@ int vm_resources_open_disk(struct vm_resources *resources, const struct config_d
 			   struct err *err)
 {
 	struct disk_resource *resource = find_disk(resources, config->id);
-	cleanup_free char *id = NULL;
 	int ret;
 
 	if (resource == NULL)
 		return err_set(err, -ENOSPC, "no more than %d disks", CONFIG_DISKS_MAX);
 	if (resource->id != NULL)
 		return open_disk_again(resource, config, err);
-	id = strdup(config->id);
-	if (id == NULL)
-		return no_memory(err);
 	ret = open_disk(config, &resource->disk, err);
-	if (ret == 0)
-		resource->id = take_ptr(id);
-	return ret;
+	if (ret != 0)
+		return ret;
+	resource->id = strdup(config->id);
+	if (resource->id != NULL)
+		return 0;
+	free_disk(take_ptr(resource->disk));
+	return no_memory(err);
 }
 
 static void clear_disk(struct disk_resource *resource)

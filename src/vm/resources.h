@@ -31,17 +31,17 @@ __attribute__((warn_unused_result)) int vm_resources_open_kernel(struct vm_resou
 
 /** Open and lock a disk's file. */
 __attribute__((warn_unused_result)) int vm_resources_open_disk(struct vm_resources *resources,
-							       const struct config_disk *disk,
+							       const struct config_disk *config,
 							       struct err *err);
 
 /** Open a network's tap, or start its passt. */
 __attribute__((warn_unused_result)) int vm_resources_open_net(struct vm_resources *resources,
-							      const struct config_net *net,
+							      const struct config_net *config,
 							      struct err *err);
 
 /** Listen on the socket. */
 __attribute__((warn_unused_result)) int vm_resources_open_vsock(struct vm_resources *resources,
-								const struct config_vsock *vsock,
+								const struct config_vsock *config,
 								struct err *err);
 
 /**
@@ -49,7 +49,7 @@ __attribute__((warn_unused_result)) int vm_resources_open_vsock(struct vm_resour
  * is not there, and appended to; a FIFO needs no reader.
  */
 __attribute__((warn_unused_result)) int vm_resources_open_serial(struct vm_resources *resources,
-								 const struct config_serial *serial,
+								 const struct config_serial *config,
 								 struct err *err);
 
 /*

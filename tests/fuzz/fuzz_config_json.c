@@ -174,7 +174,7 @@ static int put(struct vm_config *config, enum kind kind, const json_t *body,
 		return PUT(logger, config_logger, logger_from_json(&logger, body, err),
 			   vm_config_put_logger);
 	case METRICS:
-		return PUT(metrics, config_metrics, metrics_from_json(&metrics, body, err),
+		return PUT(part, config_metrics, metrics_from_json(&part, body, err),
 			   vm_config_put_metrics);
 	case MMDS:
 		return PUT(mmds, config_mmds, mmds_from_json(&mmds, body, notes, err),

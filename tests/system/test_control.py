@@ -1,6 +1,8 @@
 """A machine that is changed while it runs, by the API: paused, asked to shut down, given other disks and limits."""
 
 import hashlib
+import json
+import socket
 
 from api import *
 from test_nets import NetCase
@@ -21,6 +23,47 @@ def cpu_time(vm):
         if "vcpu" in name:
             times[name] = sum(map(int, rest.split()[11:13]))
     return times
+
+
+class ControlCase(ApiTestCase):
+    """A test of a televm that is configured by its API."""
+
+    def request(self, vm, method, path, body=None):
+        """On a connection of its own: any thread."""
+        with contextlib.closing(Connection(vm.socket)) as connection:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            return Answer(connection.getresponse())
+
+    def change(self, vm, path, method="PUT", **fields):
+        """PUT or PATCH, which is to succeed."""
+        answer = self.request(vm, method, path, fields)
+        self.assertEqual(answer.status, 204, answer)
+
+    def refuses(self, vm, path, sentence, method="PUT", **fields):
+        """The same, which is to be refused with a sentence like that."""
+        answer = self.request(vm, method, path, fields)
+        self.assertEqual(answer.status, 400, answer)
+        self.assertRegex(answer.body["fault_message"], sentence)
+
+    def start(self, vm):
+        self.change(vm, "/actions", action_type="InstanceStart")
+
+    def set_paused(self, vm, is_paused):
+        self.change(vm, "/vm", "PATCH", state="Paused" if is_paused else "Resumed")
+
+    def configure_linux(self, vm, ask=None, harts=1, append="loglevel=1", kernel=IMAGE, initrd=INITRAMFS):
+        """All but the start. ask: what its user space is to run."""
+        if ask is not None:
+            append += f' televm.exec="{ask}"'
+        self.change(vm, "/boot-source", kernel_image_path=kernel, initrd_path=initrd, boot_args=f"console=ttyS0 {append}")
+        self.change(vm, "/machine-config", vcpu_count=harts, mem_size_mib=256)
+
+    def start_talking(self, vm):
+        """Start one that was configured with ask=TALK, and whose standard input is a pipe."""
+        self.start(vm)
+        vm.expect("shell is up\n")
+        if HOST == "aia":
+            pin_vcpus(vm)
 
 
 class Pauser(threading.Thread):
@@ -52,7 +95,7 @@ class Pauser(threading.Thread):
         self.case.assertGreater(self.count, 2, "it was hardly paused")
 
 
-class Pause(ApiCase, NetCase):
+class Pause(ControlCase, NetCase):
     weight = 9
 
     def pausing(self, vm):
@@ -62,7 +105,7 @@ class Pause(ApiCase, NetCase):
 
     def test_nothing_runs(self):
         """On four busy harts; and a second pause, or a second resume, changes nothing."""
-        vm = self.serve(stdin="pipe")
+        vm = self.run_api(stdin="pipe")
         self.configure_linux(vm, TALK, harts=4)
         self.refuses(vm, "/vm", "not supported before starting", "PATCH", state="Paused")
         self.start_talking(vm)
@@ -70,14 +113,14 @@ class Pause(ApiCase, NetCase):
         for _ in range(3):
             self.set_paused(vm, True)
             self.set_paused(vm, True)
-            self.assertEqual(self.get(vm, "/")["state"], "Paused")
+            self.assertEqual(self.request(vm, "GET", "/").body["state"], "Paused")
             before = cpu_time(vm)
             self.assertEqual(len(before), 4)
             time.sleep(1)
             self.assertEqual(cpu_time(vm), before)
             self.set_paused(vm, False)
             self.set_paused(vm, False)
-            self.assertEqual(self.get(vm, "/")["state"], "Running")
+            self.assertEqual(self.request(vm, "GET", "/").body["state"], "Running")
             vm.ask("true")
         self.set_paused(vm, True)
         vm.signal(signal.SIGTERM)
@@ -87,7 +130,7 @@ class Pause(ApiCase, NetCase):
         for engine in ("Sync", "Async"):
             with self.subTest(engine=engine):
                 source, target = self.file(os.urandom(SIZE), "source"), self.file(size=SIZE, name="target")
-                vm = self.serve(stdin="pipe")
+                vm = self.run_api(stdin="pipe")
                 self.configure_linux(vm, TALK, harts=2)
                 for name, path in (("source", source), ("target", target)):
                     self.change(vm, f"/drives/{name}", drive_id=name, path_on_host=path, is_root_device=False,
@@ -108,7 +151,7 @@ class Pause(ApiCase, NetCase):
         """Streams both ways through a tap."""
         name, net = self.tap()
         data = os.urandom(SIZE)
-        vm = self.serve(stdin="pipe")
+        vm = self.run_api(stdin="pipe")
         self.configure_linux(vm, TALK, harts=2)
         self.change(vm, "/network-interfaces/net", iface_id="net", host_dev_name=name)
         self.start_talking(vm)
@@ -136,14 +179,14 @@ class Pause(ApiCase, NetCase):
         self.assertEqual(vm.wait(), 0)
 
 
-class Change(ApiCase, NetCase):
+class Change(ControlCase, NetCase):
     weight = 5
 
     def test_another_file(self):
         """A disk without a byte, which gets a file later, and another one."""
         files = [self.file(os.urandom(size), f"file{size}") for size in (MIB, 3 * MIB)]
         empty = self.file(name="empty")
-        vm = self.serve(stdin="pipe")
+        vm = self.run_api(stdin="pipe")
         self.configure_linux(vm, TALK)
         self.change(vm, "/drives/late", drive_id="late", path_on_host=empty, is_root_device=False)
         self.start_talking(vm)
@@ -161,7 +204,7 @@ class Change(ApiCase, NetCase):
 
     def test_other_limits_of_a_network(self):
         name, net = self.tap()
-        vm = self.serve(stdin="pipe")
+        vm = self.run_api(stdin="pipe")
         self.configure_linux(vm, TALK)
         self.change(vm, "/network-interfaces/net", iface_id="net", host_dev_name=name)
         self.start_talking(vm)
@@ -181,7 +224,7 @@ class Change(ApiCase, NetCase):
         self.assertEqual(vm.wait(), 0)
 
 
-class PowerKey(ApiCase):
+class PowerKey(ControlCase):
     weight = 5
 
     def press(self, vm):
@@ -189,12 +232,12 @@ class PowerKey(ApiCase):
 
     def press_until_taken(self, vm):
         """The driver may come a little after user space's first line, where it is a module."""
-        eventually("the guest takes the key", lambda: self.press(vm)[0] == 204, PATIENCE)
+        eventually("the guest takes the key", lambda: self.press(vm).status == 204, PATIENCE)
 
     def test_initramfs(self):
         for kernel, initrd in ((IMAGE, INITRAMFS), (DEBIAN_IMAGE, DEBIAN_INITRAMFS)):
             with self.subTest(kernel=kernel):
-                vm = self.serve(stdin="pipe")
+                vm = self.run_api(stdin="pipe")
                 self.configure_linux(vm, TALK, kernel=kernel, initrd=initrd)
                 self.start_talking(vm)
                 self.press_until_taken(vm)
@@ -202,7 +245,7 @@ class PowerKey(ApiCase):
 
     def test_root_file_system(self):
         """Its init ends the services first."""
-        vm = self.serve(stdin="pipe")
+        vm = self.run_api(stdin="pipe")
         rootfs = f"{self.folder()}/rootfs.ext4"
         host("cp", "--sparse=always", f"{SHARE}/rootfs.ext4", rootfs)
         self.change(vm, "/boot-source", kernel_image_path=IMAGE, boot_args=f"{SERIAL} loglevel=1")
@@ -215,22 +258,22 @@ class PowerKey(ApiCase):
         host("e2fsck", "-fn", rootfs)
 
     def test_nobody_listens(self):
-        vm = self.serve()
+        vm = self.run_api()
         self.change(vm, "/boot-source", kernel_image_path=tiny("wfi"))
         self.start(vm)
-        status, content = self.press(vm)
-        self.assertEqual(status, 400)
-        self.assertIn("the guest has no driver for the power key", content["fault_message"])
+        answer = self.press(vm)
+        self.assertEqual(answer.status, 400)
+        self.assertIn("the guest has no driver for the power key", answer.body["fault_message"])
 
 
-class Cpu(ApiCase):
+class Cpu(ControlCase):
     def cpuinfo(self, vm):
         return dict(re.findall(r"^(\w[\w ]*?)\s*: (.*)$", vm.ask("cat /proc/cpuinfo"), re.MULTILINE))
 
     def test_config(self):
         """Extensions are gone, with those that need them; registers are as they were set."""
         mimpid = 0x8030000001000004
-        vm = self.serve(stdin="pipe")
+        vm = self.run_api(stdin="pipe")
         self.configure_linux(vm, f"dmesg | grep SBI; {TALK}")
         self.change(vm, "/cpu-config", isa_extensions_off=["zba", "d", "nothing"], sbi_extensions_off=["dbcn"],
                     reg_modifiers=[{"addr": hex(mimpid), "bitmap": "0b1x01"}], kvm_capabilities=["70"])
@@ -253,7 +296,7 @@ class Cpu(ApiCase):
             ({"kvm_capabilities": ["9999"]}, "lacks the capability 9999"),
             ({"isa_extensions_off": ["i"]}, "nothing is left without"),
         )
-        vm = self.serve()
+        vm = self.run_api()
         self.change(vm, "/boot-source", kernel_image_path=tiny("hello"))
         for body, sentence in rows:
             with self.subTest(sentence=sentence):
@@ -265,9 +308,9 @@ class Cpu(ApiCase):
         self.assertEqual(vm.wait(), 0)
 
 
-class Others(ApiCase):
+class Others(ControlCase):
     def test_boot_timer(self):
-        vm = self.serve("--boot-timer")
+        vm = self.run_api("--boot-timer")
         self.change(vm, "/boot-source", kernel_image_path=tiny("boottimer"))
         self.start(vm)
         self.assertEqual(vm.wait(), 0)
@@ -282,7 +325,7 @@ class Others(ApiCase):
         os.mkfifo(fifo)
         for path, limit in ((file, None), (fifo, None), (file, {"size": 3, "refill_time": DAY_MS})):
             with self.subTest(path=path, limit=limit):
-                vm = self.serve()
+                vm = self.run_api()
                 self.change(vm, "/boot-source", kernel_image_path=tiny("hello"))
                 self.change(vm, "/serial", serial_out_path=path, **({"rate_limiter": limit} if limit else {}))
                 self.start(vm)
@@ -293,7 +336,7 @@ class Others(ApiCase):
                     os.unlink(path)
 
     def test_transparent_huge_pages(self):
-        vm = self.serve()
+        vm = self.run_api()
         self.change(vm, "/boot-source", kernel_image_path=tiny("wfi"))
         self.change(vm, "/machine-config", vcpu_count=1, mem_size_mib=128, huge_pages="Transparent")
         self.start(vm)

@@ -3,7 +3,7 @@
 # Every flag of every help is offered, and what is offered is right where it stands.
 set -euo pipefail
 export LC_ALL=C
-televm=$1
+televm=$(realpath "$1")
 # shellcheck source=completions/televm
 . "$2"
 

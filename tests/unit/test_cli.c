@@ -590,6 +590,17 @@ static void configurations_are_printed(void **state)
 	json_decref(again);
 }
 
+static void other_text_than_utf8_is_not_printed(void **state)
+{
+	static const char *const words[] = { "televm", "run", "--kernel=\xff", "--print-config",
+					     NULL };
+	char said[8192];
+
+	(void)state;
+	assert_int_equal(run_cli(words, said), 153);
+	assert_non_null(strstr(said, "an argument is not UTF-8"));
+}
+
 static void help_and_version(void **state)
 {
 	static const struct {
@@ -791,6 +802,7 @@ int main(void)
 		cmocka_unit_test(keys_may_repeat_where_the_row_says_so),
 		cmocka_unit_test(long_arguments_are_cut_in_messages),
 		cmocka_unit_test(configurations_are_printed),
+		cmocka_unit_test(other_text_than_utf8_is_not_printed),
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(bad_arguments_and_bad_configuration),
 		cmocka_unit_test(exit_status_of_a_run),

@@ -45,7 +45,7 @@ static char *expose(void)
 	char *text;
 
 	assert_non_null(json);
-	text = prometheus_from_metrics(json);
+	text = prometheus_from_metrics(json, NULL);
 	assert_non_null(text);
 	json_decref(json);
 	free(line);
@@ -199,22 +199,32 @@ static void odd_metrics(void **state)
 				  "\"block_a\\\"b\\\\c\\nd\":{\"read_bytes\":7},"
 				  "\"properties\":{\"a\":1},\"id\":\"x\",\"net\":3}",
 				  0, NULL);
-	char *text = prometheus_from_metrics(json);
+	char *text = prometheus_from_metrics(json, NULL);
 
 	(void)state;
-	assert_string_equal(text,
-			    "# HELP televm_vcpu_new_key vcpu.new_key of Firecracker's metrics\n"
-			    "# TYPE televm_vcpu_new_key untyped\n"
-			    "televm_vcpu_new_key 5\n"
-			    "# HELP televm_block_read_bytes_total block.read_bytes of "
-			    "Firecracker's metrics\n"
-			    "# TYPE televm_block_read_bytes_total counter\n"
-			    "televm_block_read_bytes_total{drive=\"a\\\"b\\\\c\\nd\"} 7\n");
+	assert_string_equal(text, "# HELP televm_block_read_bytes_total block.read_bytes of "
+				  "Firecracker's metrics\n"
+				  "# TYPE televm_block_read_bytes_total counter\n"
+				  "televm_block_read_bytes_total{drive=\"a\\\"b\\\\c?d\"} 7\n");
 	free(text);
 	json_decref(json);
 	json = json_array();
-	text = prometheus_from_metrics(json);
+	text = prometheus_from_metrics(json, NULL);
 	assert_string_equal(text, "");
+	free(text);
+	json_decref(json);
+}
+
+static void machines_have_a_label(void **state)
+{
+	json_t *json = json_loads("{\"vcpu\":{\"failures\":5},\"block\":{\"read_bytes\":1},"
+				  "\"block_a\":{\"read_bytes\":7}}",
+				  0, NULL);
+	char *text = prometheus_from_metrics(json, "vm-1");
+
+	(void)state;
+	expect(text, "televm_vcpu_failures_total{vm=\"vm-1\"} 5\n");
+	expect(text, "televm_block_read_bytes_total{vm=\"vm-1\",drive=\"a\"} 7\n");
 	free(text);
 	json_decref(json);
 }
@@ -226,6 +236,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(devices_have_labels, add_devices, remove_devices),
 		cmocka_unit_test_setup_teardown(each_metric_is_there_once, add_devices,
 						remove_devices),
+		cmocka_unit_test(machines_have_a_label),
 		cmocka_unit_test(odd_metrics),
 	};
 
