@@ -57,7 +57,7 @@ static void arm_timeout(struct client *client)
 {
 	const struct timeval patience = {
 		.tv_sec = client->env->patience_ms / 1000,
-		.tv_usec = client->env->patience_ms % 1000 * 1000,
+		.tv_usec = client->env->patience_ms % 1000 * 1000L,
 	};
 
 	event_add(client->timeout, &patience);
@@ -118,8 +118,11 @@ static enum step send_answer(struct client *client, struct api_answer *answer)
 		len += snprintf(client->out + len, ANSWER_HEAD_MAX - (size_t)len,
 				"Content-Type: application/json\r\nContent-Length: %zu\r\n",
 				body_len);
+	else if (answer->status != 204) /* no memory for it */
+		len += snprintf(client->out + len, ANSWER_HEAD_MAX - (size_t)len,
+				"Content-Length: 0\r\n");
 	len += snprintf(client->out + len, ANSWER_HEAD_MAX - (size_t)len, "\r\n");
-	if (body != NULL)
+	if (body_len > 0)
 		memcpy(client->out + len, body, body_len);
 	client->out_len = (size_t)len + body_len;
 	client->n_sent = 0;

@@ -396,11 +396,11 @@ static int refuse_loading(struct call *call)
 	{ .method = HTTP_##method_, .path = path_, .when = WHEN_##when_, .handle = handle_, \
 	  __VA_ARGS__ }
 
-#define COUNT_GET(name) .n_calls = &metrics.get_api_requests.name##_count
-#define COUNT_PUT(name) .n_calls = &metrics.put_api_requests.name##_count, \
-	.n_fails = &metrics.put_api_requests.name##_fails
-#define COUNT_PATCH(name) .n_calls = &metrics.patch_api_requests.name##_count, \
-	.n_fails = &metrics.patch_api_requests.name##_fails
+#define COUNT_GET(name) .n_calls = (&metrics.get_api_requests.name##_count)
+#define COUNT_PUT(name) .n_calls = (&metrics.put_api_requests.name##_count), \
+	.n_fails = (&metrics.put_api_requests.name##_fails)
+#define COUNT_PATCH(name) .n_calls = (&metrics.patch_api_requests.name##_count), \
+	.n_fails = (&metrics.patch_api_requests.name##_fails)
 
 const struct operation operations[] = {
 	ROW(GET,    "",                       EVER,         get_instance, COUNT_GET(instance_info)),

@@ -31,8 +31,8 @@ enum operation_when { WHEN_BEFORE_START, WHEN_AFTER_START, WHEN_EVER };
 
 struct operation {
 	enum http_method method;
-	const char *path; /**< without the first '/'; "*" is a place for an id */
 	enum operation_when when;
+	const char *path; /**< without the first '/'; "*" is a place for an id */
 	/** \return 0, or a negative errno with the message in call->err */
 	int (*handle)(struct call *call);
 	_Atomic uint64_t *n_calls; /**< metrics; NULL: there is none */

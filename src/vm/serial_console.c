@@ -88,7 +88,8 @@ int serial_console_init(struct serial_console *serial, const struct serial_conso
 	ret = console_init(&serial->console, base, STDIN_FILENO, out_fd, &host_ops, serial, err);
 	if (ret != 0)
 		return ret;
-	console_set_limit(&serial->console, &config->limit);
+	if (config->limit.size != 0)
+		console_set_limit(&serial->console, &config->limit);
 	return mmio_bus_add(bus, LAYOUT_SERIAL_BASE, LAYOUT_DEVICE_SIZE, &uart16550_mmio_ops,
 			    &serial->uart, "serial", err);
 }

@@ -273,6 +273,7 @@ static void drives_are_opened_when_they_are_put(void **state)
 	const char *empty = api_rig_file(rig, "empty", "", 0);
 
 	expect_drive(rig, "a", first, true, 204, "");
+	expect_drive(rig, "a", first, true, 204, "");
 	expect_drive(rig, "b", second, true, 400,
 		     "Drive config error: A root block device already exists!");
 	expect_drive(rig, "b", "/no/such/file", false, 400, "Drive config error: ");
