@@ -104,8 +104,11 @@ static struct sockaddr_in tcp_address(const char *address, const char *port)
 static int listen_tcp(const char *port)
 {
 	struct sockaddr_in address = tcp_address("0.0.0.0", port);
+	const int is_on = 1;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
+	/* Connections to the one before us may not have been forgotten yet. */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &is_on, sizeof(is_on));
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 1) != 0)
 		die("listen on TCP");
 	return fd;

@@ -46,8 +46,9 @@ struct blk {
 	struct blk_request *requests;
 	uint8_t *free_requests; /**< a stack of indices: the latest used is used again */
 	unsigned int n_free;
-	uint64_t turn_bytes; /**< asked for in this turn of the loop */
-	bool is_starved;     /**< it stopped looking at the queue when none was free */
+	uint64_t turn_bytes;          /**< asked for in this turn of the loop */
+	bool is_starved;              /**< it stopped looking at the queue when none was free */
+	struct metrics_block metrics; /**< for metrics_add_block() */
 };
 
 /**

@@ -54,8 +54,10 @@ static void write_config(struct virtio_dev *dev, uint64_t offset, unsigned int l
 	uint8_t bytes[8];
 
 	if (dev->class->write_config == NULL || offset >= dev->config_size ||
-	    len > dev->config_size - offset)
+	    len > dev->config_size - offset) {
+		virtio_dev_count_fail(dev->fails.config);
 		return;
+	}
 	store_le(bytes, value, len);
 	dev->class->write_config(dev, (unsigned int)offset, bytes, len);
 }
@@ -91,6 +93,7 @@ static void put_constants(struct virtio_dev *dev)
 void virtio_mmio_show(struct virtio_dev *dev)
 {
 	const struct virtq *vq = selected_queue(dev);
+	uint8_t *config;
 
 	if (dev->page.bytes == NULL)
 		return;
@@ -99,7 +102,9 @@ void virtio_mmio_show(struct virtio_dev *dev)
 	put(dev, REG_QUEUE_READY, vq == NULL ? 0 : vq->is_ready);
 	put(dev, REG_STATUS, dev->status);
 	put(dev, REG_CONFIG_GENERATION, dev->config_generation);
-	memcpy(dev->page.bytes + VIRTIO_MMIO_CONFIG, dev->config, dev->config_size);
+	config = dev->page.bytes + VIRTIO_MMIO_CONFIG;
+	memcpy(config, dev->config, dev->config_size);
+	memset(config + dev->config_size, 0, VIRTIO_CONFIG_MAX - dev->config_size);
 }
 
 void virtio_mmio_show_config(struct virtio_dev *dev)
@@ -175,6 +180,7 @@ static void become_ready(struct virtio_dev *dev)
 {
 	dev->status |= VIRTIO_STATUS_DRIVER_OK;
 	if (dev->has_bad_queue) {
+		virtio_dev_count_fail(dev->fails.activate);
 		virtio_dev_break(dev, "its driver placed a queue where no memory is");
 		return;
 	}

@@ -41,9 +41,11 @@ static uint32_t fill(struct rng *rng, const struct virtq_chain *chain, uint32_t 
 		size_t part = MIN(buffers[i].iov_len, (size_t)(len - done));
 		ssize_t n = fill_buffer(&buffers[i], part);
 
-		if (n < 0)
+		if (n < 0) {
+			metrics_inc(&metrics.entropy.host_rng_fails);
 			log_guest(&rng->dev.log_limit, "rng '%s': no random bytes: %s", rng->dev.id,
 				  strerror((int)-n));
+		}
 		if (n > 0)
 			done += (uint32_t)n;
 		if (n < (ssize_t)part)
@@ -65,10 +67,12 @@ static uint32_t serve(struct rng *rng, const struct virtq_chain *chain)
 		return 0;
 	}
 	if (!rate_limiter_take(&rng->limiter, len)) {
+		metrics_inc(&metrics.entropy.entropy_rate_limiter_throttled);
 		virtq_unpop(vq, chain->head);
 		return 0;
 	}
 	done = fill(rng, chain, len);
+	metrics_add(&metrics.entropy.entropy_bytes, done);
 	virtq_push(vq, chain->head, done);
 	/* Of the time that a failure takes, too. */
 	return MAX(done, 1U);
@@ -81,6 +85,7 @@ static bool process(struct virtio_dev *dev, unsigned int queue)
 	uint32_t done = 0;
 	bool has_more = true;
 
+	metrics_inc(&metrics.entropy.entropy_event_count);
 	if (rate_limiter_is_waiting(&rng->limiter))
 		return false;
 	for (unsigned int i = 0; i < VIRTIO_BUDGET && done < BUDGET_BYTES && has_more; i++) {
@@ -105,6 +110,7 @@ static void on_limit_passed(void *ctx)
 {
 	struct rng *rng = ctx;
 
+	metrics_inc(&metrics.entropy.rate_limiter_event_count);
 	virtio_dev_kick(&rng->dev, 0);
 }
 
@@ -114,6 +120,8 @@ int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *
 {
 	int ret = virtio_dev_init(&rng->dev, &rng_class, id, mem, irq, err);
 
+	rng->dev.fails = (struct virtio_fails){ .activate = &metrics.entropy.activate_fails,
+						.event = &metrics.entropy.entropy_event_fails };
 	if (ret == 0)
 		ret = rate_limiter_init(&rng->limiter, limits, base, on_limit_passed, rng, err);
 	return ret;

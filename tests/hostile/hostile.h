@@ -110,6 +110,7 @@ enum kind {
 	CONSOLE = 3,
 	RNG = 4,
 	BALLOON = 5,
+	INPUT = 18,
 	VSOCK = 19,
 };
 
