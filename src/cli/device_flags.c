@@ -189,12 +189,20 @@ static int net_mtu(void *target, const char *value, struct err *err)
 
 static int net_bandwidth(void *target, const char *value, struct err *err)
 {
-	return set_bandwidth(&((struct config_net *)target)->limits, value, err);
+	struct config_net *net = target;
+	int ret = set_bandwidth(&net->rx, value, err);
+
+	net->tx.bandwidth = net->rx.bandwidth;
+	return ret;
 }
 
 static int net_ops(void *target, const char *value, struct err *err)
 {
-	return set_ops(&((struct config_net *)target)->limits, value, err);
+	struct config_net *net = target;
+	int ret = set_ops(&net->rx, value, err);
+
+	net->tx.ops = net->rx.ops;
+	return ret;
 }
 
 static const struct option_row net_keys[] = {

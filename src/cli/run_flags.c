@@ -83,7 +83,7 @@ static int set_huge_pages(void *target, const char *value, struct err *err)
 
 	(void)value;
 	(void)err;
-	config->huge_pages = true;
+	config->pages = CONFIG_PAGES_2M;
 	return 0;
 }
 

@@ -22,6 +22,78 @@
 enum config_irqchip { CONFIG_IRQCHIP_AUTO, CONFIG_IRQCHIP_PLIC, CONFIG_IRQCHIP_AIA };
 enum config_console { CONFIG_CONSOLE_SERIAL, CONFIG_CONSOLE_VIRTIO, CONFIG_CONSOLE_OFF };
 
+/** Pages of guest memory: of 4 KiB, the host's transparent huge ones, or reserved ones of 2 MiB. */
+enum config_pages { CONFIG_PAGES_SMALL, CONFIG_PAGES_TRANSPARENT, CONFIG_PAGES_2M };
+
+enum {
+	CONFIG_CPU_OFF_MAX = 64,
+	CONFIG_CPU_REGS_MAX = 64,
+	CONFIG_CPU_CAPS_MAX = 32,
+};
+
+/** Bits of a register of KVM's (ONE_REG) that each vCPU begins with: those of `mask` are set to
+ * `value`. */
+struct config_cpu_reg {
+	uint64_t id;
+	uint64_t mask;
+	uint64_t value;
+};
+
+/** What of the host's vCPU the guest shall not have, and how it begins: `/cpu-config`. */
+struct config_cpu {
+	bool is_set;
+	char *isa_off[CONFIG_CPU_OFF_MAX]; /**< names of ISA extensions as in the device tree: "v"
+					    */
+	unsigned int n_isa_off;
+	char *sbi_off[CONFIG_CPU_OFF_MAX]; /**< names of SBI extensions: "pmu" */
+	unsigned int n_sbi_off;
+	struct config_cpu_reg regs[CONFIG_CPU_REGS_MAX];
+	unsigned int n_regs;
+	/** KVM capabilities that are needed (positive) or not asked for (negative, -1 - N) */
+	int32_t capabilities[CONFIG_CPU_CAPS_MAX];
+	unsigned int n_capabilities;
+};
+
+/** Where the serial console's output goes. */
+struct config_serial {
+	char *out_path;                   /**< a file or FIFO; NULL: standard output */
+	struct token_bucket_config limit; /**< of bytes: what is more is dropped. size 0: none */
+};
+
+/** The metadata service; what it serves is not part of the configuration. */
+struct config_mmds {
+	bool is_set;
+	char *nets[CONFIG_NETS_MAX]; /**< ids of the networks that reach it */
+	unsigned int n_nets;
+	unsigned int version; /**< 1 or 2 */
+	uint32_t ipv4;        /**< in the host's byte order; 169.254.169.254 */
+	bool imds_compat;
+};
+
+/** The log, of the process. */
+struct config_logger {
+	char *path; /**< NULL: standard error */
+	bool has_level;
+	enum log_level level;
+	char *module; /**< only lines of files whose path under src/ begins so; NULL: all */
+	bool show_level;
+	bool show_origin;
+};
+
+struct config_property {
+	char *name;
+	char *value;
+};
+
+enum { CONFIG_PROPERTIES_MAX = 16 };
+
+struct config_metrics {
+	char *path; /**< NULL: none are written */
+	bool emit_id;
+	struct config_property properties[CONFIG_PROPERTIES_MAX];
+	unsigned int n_properties;
+};
+
 enum {
 	VM_CONFIG_VCPUS_MAX = 32,
 	VM_CONFIG_CMDLINE_SIZE = 1024, /**< Linux's COMMAND_LINE_SIZE on RISC-V, NUL included */
@@ -40,8 +112,17 @@ struct vm_config {
 	uint64_t mem_bytes;
 	enum config_irqchip irqchip;
 	enum config_console console;
-	bool copy_kernel; /**< read the kernel's file instead of mapping it */
-	bool huge_pages;  /**< guest memory in reserved 2 MiB pages; the kernel is then copied */
+	bool copy_kernel;        /**< read the kernel's file instead of mapping it */
+	enum config_pages pages; /**< where not small, the kernel is copied */
+	bool smt;                /**< accepted for Firecracker's clients; means nothing here */
+	bool track_dirty_pages;  /**< kept and given back; modified pages are found without it */
+	bool has_boot_timer;     /**< a byte that the guest writes when it is up */
+	bool has_power_key;      /**< vm_press_power_key() works */
+	struct config_cpu cpu;
+	struct config_serial serial;
+	struct config_mmds mmds;
+	struct config_logger logger;
+	struct config_metrics metrics;
 	enum log_level log_level;
 	struct config_disk
 		disks[CONFIG_DISKS_MAX]; /**< in the order in which the guest finds them */

@@ -40,8 +40,9 @@ struct config_net {
 	char *id;          /**< NULL: made from its place, "net0" */
 	bool has_mac;
 	uint8_t mac[6];
-	uint16_t mtu;                      /**< 0: the driver's default */
-	struct rate_limiter_config limits; /**< of each direction */
+	uint16_t mtu;                  /**< 0: the driver's default */
+	struct rate_limiter_config rx; /**< limits of what the guest receives */
+	struct rate_limiter_config tx; /**< and sends */
 };
 
 struct config_vsock {

@@ -28,7 +28,7 @@ static int check_fits_host(uint64_t mem_bytes, struct err *err)
 /* A file's pages in the midst of huge ones would split them. */
 static bool must_copy(const struct vm_config *config)
 {
-	return config->copy_kernel || config->huge_pages;
+	return config->copy_kernel || config->pages != CONFIG_PAGES_SMALL;
 }
 
 static int load_kernel(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
@@ -75,14 +75,14 @@ int boot_load(struct boot *boot, struct guest_mem *mem, const struct vm_config *
 	if (ret == 0)
 		ret = guest_mem_add(
 			mem, LAYOUT_RAM_BASE, config->mem_bytes,
-			config->huge_pages ? GUEST_MEM_HUGE_PAGES : GUEST_MEM_SMALL_PAGES, err);
+			config->pages == CONFIG_PAGES_2M ? GUEST_MEM_HUGE_PAGES : GUEST_MEM_SMALL_PAGES, err);
 	if (ret == 0)
 		ret = load_kernel(boot, mem, config, err);
 	boot->fdt_gpa = layout_fdt_gpa(LAYOUT_RAM_BASE, config->mem_bytes);
 	if (ret == 0 && config->initrd_path != NULL)
 		ret = initrd_load(&boot->initrd, config->initrd_path, mem, boot->kernel.end,
 				  boot->fdt_gpa, must_copy(config), err);
-	if (ret == 0 && !config->huge_pages)
+	if (ret == 0 && config->pages == CONFIG_PAGES_SMALL)
 		choose_pages(boot, mem, config->mem_bytes);
 	return ret;
 }

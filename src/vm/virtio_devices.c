@@ -143,8 +143,8 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		.id = config->id,
 		.has_mac = config->has_mac,
 		.mtu = config->mtu,
-		.rx = config->limits,
-		.tx = config->limits,
+		.rx = config->rx,
+		.tx = config->tx,
 	};
 	const struct irq_line irq = next_irq(devices);
 	struct net_device *device = calloc(1, sizeof(*device));

@@ -248,8 +248,8 @@ static void flags_of_devices(void **state)
 	assert_true(config.nets[0].has_mac);
 	assert_memory_equal(config.nets[0].mac, mac, sizeof(mac));
 	assert_int_equal(config.nets[0].mtu, 9000);
-	assert_int_equal(config.nets[0].limits.bandwidth.size, GIB);
-	assert_int_equal(config.nets[0].limits.ops.size, 1);
+	assert_int_equal(config.nets[0].rx.bandwidth.size, GIB);
+	assert_int_equal(config.nets[0].rx.ops.size, 1);
 	assert_int_equal(config.nets[1].kind, CONFIG_NET_USER);
 	assert_false(config.nets[1].has_mac);
 	assert_int_equal(config.vsock.guest_cid, 3);

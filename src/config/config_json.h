@@ -1,0 +1,150 @@
+/*
+ * The configuration as JSON, in Firecracker's form: bodies of the API, the configuration file, and
+ * what is given back.
+ *
+ * Reading is strict: a field that is unknown, missing or of the wrong type is refused by a sentence
+ * that names it, and nothing is changed. null is the same as a field that is not there. What can
+ * be judged only beside the rest of the configuration is judged by vm_config_put_*(), so flags,
+ * file and API meet the same checks.
+ *
+ * Objects of jansson are borrowed when they are arguments and given away when they are returned.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "util/err.h"
+
+#include <jansson.h>
+
+/** What Firecracker calls deprecated was used: the answer says so. Set, never cleared. */
+struct json_notes {
+	bool is_deprecated;
+};
+
+/**
+ * Parse a text that is to be one JSON object: no duplicate names, nothing behind it.
+ * \param what names it in the sentence, as a file does; NULL: a request's body
+ * \param object set to a new reference
+ * \return 0; -EINVAL with a sentence that has line and column; -ENOMEM
+ */
+__attribute__((warn_unused_result)) int json_parse_object(const char *text, size_t len,
+							  const char *what, json_t **object,
+							  struct err *err);
+
+/* ---- bodies: \return 0; -EINVAL with a sentence; -ENOMEM ---- */
+
+/* Into a zeroed object, whose strings are then owned by it. */
+
+struct config_boot_source {
+	char *kernel_path;
+	char *initrd_path;
+	char *cmdline;
+};
+
+/** PUT /boot-source */
+int boot_source_from_json(struct config_boot_source *boot, const json_t *body, struct err *err);
+
+/** PUT /drives/ID */
+int disk_from_json(struct config_disk *disk, const json_t *body, struct err *err);
+
+/** PUT /network-interfaces/ID */
+int net_from_json(struct config_net *net, const json_t *body, struct err *err);
+
+/** PUT /vsock */
+int vsock_from_json(struct config_vsock *vsock, const json_t *body, struct json_notes *notes,
+		    struct err *err);
+
+/** PUT /balloon */
+int balloon_from_json(struct config_balloon *balloon, const json_t *body, struct err *err);
+
+/** PUT /entropy */
+int rng_from_json(struct config_rng *rng, const json_t *body, struct err *err);
+
+/** PUT /serial */
+int serial_from_json(struct config_serial *serial, const json_t *body, struct err *err);
+
+/** PUT /metrics */
+int metrics_from_json(struct config_metrics *metrics, const json_t *body, struct err *err);
+
+/** PUT /mmds/config */
+int mmds_from_json(struct config_mmds *mmds, const json_t *body, struct json_notes *notes,
+		   struct err *err);
+
+/** PUT /cpu-config */
+int cpu_from_json(struct config_cpu *cpu, const json_t *body, struct err *err);
+
+/* On top of what is there. */
+
+/** PUT /logger: fields that are not there stay as they are. */
+int logger_from_json(struct config_logger *logger, const json_t *body, struct err *err);
+
+/** What /machine-config is about; the other fields of the configuration are not its own. */
+struct config_machine {
+	uint64_t vcpu_count;
+	uint64_t mem_mib;
+	bool smt;
+	bool track_dirty_pages;
+	enum config_pages pages;
+};
+
+/** PUT (all but two fields may be left out) or PATCH (at least one is needed) /machine-config. */
+int machine_from_json(struct config_machine *machine, const json_t *body, bool is_patch,
+		      struct json_notes *notes, struct err *err);
+
+/** PATCH /drives/ID: \p path is NULL when it is not there, \p limits are changed where asked. */
+int disk_patch_from_json(const char *id, char **path, struct rate_limiter_config *limits,
+			 const json_t *body, struct err *err);
+
+/** PATCH /network-interfaces/ID */
+int net_patch_from_json(const char *id, struct rate_limiter_config *rx,
+			struct rate_limiter_config *tx, const json_t *body, struct err *err);
+
+/** A body of one field, which is needed: PATCH /balloon, /balloon/statistics, /vm, PUT /actions. */
+int json_one_uint(const json_t *body, const char *name, uint64_t max, uint64_t *value,
+		  struct err *err);
+int json_one_name(const json_t *body, const char *name, const char *const names[],
+		  unsigned int n_names, unsigned int *value, struct err *err);
+
+/** PATCH /balloon/hinting/start; \p body may be NULL. */
+int hinting_from_json(bool *acknowledge_on_stop, const json_t *body, struct err *err);
+
+/* ---- into the configuration: checked against all of it, in the place of what was there ----
+ *
+ * What is put is taken over, in any case. \return 0; -EINVAL with a sentence; -ENOMEM */
+
+int vm_config_put_boot_source(struct vm_config *config, struct config_boot_source *boot,
+			      struct err *err);
+int vm_config_put_machine(struct vm_config *config, const struct config_machine *machine,
+			  struct err *err);
+int vm_config_put_disk(struct vm_config *config, struct config_disk *disk, struct err *err);
+int vm_config_put_net(struct vm_config *config, struct config_net *net, struct err *err);
+int vm_config_put_vsock(struct vm_config *config, struct config_vsock *vsock, struct err *err);
+int vm_config_put_balloon(struct vm_config *config, const struct config_balloon *balloon,
+			  struct err *err);
+int vm_config_put_rng(struct vm_config *config, const struct config_rng *rng, struct err *err);
+int vm_config_put_serial(struct vm_config *config, struct config_serial *serial, struct err *err);
+int vm_config_put_cpu(struct vm_config *config, struct config_cpu *cpu, struct err *err);
+int vm_config_put_mmds(struct vm_config *config, struct config_mmds *mmds, struct err *err);
+
+/** The current values, for a PATCH of /machine-config. */
+void vm_config_get_machine(const struct vm_config *config, struct config_machine *machine);
+
+/* ---- out of it: a new reference, NULL when there is no memory ---- */
+
+/** GET /machine-config, /balloon; the token buckets of others. */
+json_t *machine_to_json(const struct vm_config *config);
+json_t *balloon_to_json(const struct config_balloon *balloon);
+
+/** GET /vm/config, `televm run --print-config`: can be fed in again as a configuration file. */
+json_t *vm_config_to_json(const struct vm_config *config);
+
+/**
+ * Read a configuration file (or its text): all of its parts, in an order that satisfies the checks.
+ * Unknown names at the top are passed over.
+ * \param config as vm_config_init_api() left it
+ * \return 0; -EINVAL with a sentence that begins with the part's name; -errno
+ */
+__attribute__((warn_unused_result)) int vm_config_load_file(struct vm_config *config,
+							    const char *path,
+							    struct json_notes *notes,
+							    struct err *err);
