@@ -67,7 +67,7 @@ class Hostile(TestCase):
 
     def outside_ram(self, vm):
         with open(f"/proc/{vm.pid}/smaps", encoding="ascii") as file:
-            return smaps.split(file.read().splitlines(), self.MEMORY)[1]["Rss"]
+            return smaps.split(file.read().splitlines(), self.MEMORY)[1]["Private_Dirty"]
 
     def descriptors(self, vm):
         return len(os.listdir(f"/proc/{vm.pid}/fd"))
