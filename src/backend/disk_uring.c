@@ -26,7 +26,7 @@
 #include <liburing.h>
 #include <sys/eventfd.h>
 
-enum { DEPTH = 63, FILE_INDEX = 0, SLICE_MS = 10 };
+enum { DEPTH = 63, FILE_INDEX = 0, SLICE_MS = 10, SLICE_NS = SLICE_MS * 1000000 };
 
 struct disk_uring {
 	struct io_uring ring;
@@ -318,7 +318,7 @@ static bool uring_drain(struct disk *disk, unsigned int timeout_ms)
 	unsigned int waited_ms = 0;
 
 	while (uring->n_in_flight > 0 && waited_ms < timeout_ms) {
-		struct __kernel_timespec slice = { .tv_nsec = SLICE_MS * 1000000 };
+		struct __kernel_timespec slice = { .tv_nsec = SLICE_NS };
 		struct io_uring_cqe *cqe;
 
 		(void)uring_commit(disk);

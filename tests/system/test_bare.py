@@ -79,7 +79,7 @@ class Bare(TestCase):
         self.assertEqual(self.output_of("restart", "--cpus", "2", "--irqchip", "plic"), "claimed 2 and done\n")
 
     def test_csrs(self):
-        """Each access to a CSR that is not the guest's is an exception, and nothing else."""
+        """Each access to a CSR of the hypervisor is an exception of the guest's, and nothing else."""
         self.assertEqual(self.output_of("csrs"), "traps: fa0\n")
 
     def test_no_hart_is_left(self):

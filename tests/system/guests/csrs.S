@@ -1,4 +1,4 @@
-/* A storm of accesses to CSRs that are not there for it: each is an exception of its own, and no more. */
+/* A storm of accesses to CSRs of the hypervisor: each is an exception of the guest's own, and no more. */
 #include "guest.inc"
 
 #define ROUNDS 1000
@@ -9,10 +9,10 @@ main:
 	li	s2, 0
 	li	s3, ROUNDS
 1:
-	csrr	t0, 0x300 /* mstatus */
 	csrr	t0, 0x600 /* hstatus */
-	csrr	t0, 0x5c0 /* custom */
-	csrw	0x7c0, t0 /* custom, of M-mode */
+	csrr	t0, 0x680 /* hgatp */
+	csrr	t0, 0x200 /* vsstatus */
+	csrw	0x602, t0 /* hedeleg */
 	addi	s3, s3, -1
 	bnez	s3, 1b
 	say	"traps: "
