@@ -278,7 +278,7 @@ class User(NetCase):
 
     def give(self, vm, server, data):
         """Have the guest take the data from the server. Its own direction stays open to the end: where it is closed
-        before, passt (2025_05) may lose what the server sends last."""
+        before, passt may lose what the server sends last (docs/devices/net.md)."""
         vm.ask("test -p /tmp/open || mkfifo /tmp/open")
         vm.ask(f"nc {self.HOST} {server.getsockname()[1]} <>/tmp/open >/tmp/data &")
         with server.accept()[0] as stream:
