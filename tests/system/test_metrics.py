@@ -41,38 +41,40 @@ class Metrics(MetricsCase):
         fifo = self.fifo("metrics")
         vm = self.serve("--metrics-path", fifo, stdin="pipe")
         self.configure_linux(vm, TALK)
-        self.change(vm, "/drives/data", drive_id="data", path_on_host=self.file(size=4 * MIB), is_root_device=False)
+        self.change(vm, "/drives/data", drive_id="data", path_on_host=self.file(size=4 * MIB), is_root_device=False,
+                    cache_type="Writeback")
         self.start_talking(vm)
         vm.ask("dd if=/dev/vda of=/dev/null bs=64k count=32 2>&1")
         vm.ask("dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=notrunc,fsync 2>&1")
         self.change(vm, "/actions", action_type="FlushMetrics")
         self.change(vm, "/actions", action_type="FlushMetrics")
-        first, second, third = self.lines(fifo)
-        # At the start
-        self.assertEqual(first["block_data"]["read_bytes"], 0)
-        self.assertEqual(first["put_api_requests"]["drive_count"], 1)
-        self.assertGreater(first["api_server"]["process_startup_time_us"], 0)
-        # After the work
-        self.assertGreaterEqual(second["block_data"]["read_bytes"], 2 * MIB)
-        self.assertLess(second["block_data"]["read_bytes"], 4 * MIB)
-        self.assertEqual(second["block_data"]["write_bytes"], MIB)
-        self.assertGreaterEqual(second["block_data"]["flush_count"], 1)
-        self.assertGreater(second["block_data"]["read_agg"]["sum_us"], 0)
-        self.assertEqual(second["block"]["read_bytes"], second["block_data"]["read_bytes"])
-        for count in (second["vcpu"]["exit_mmio_read"], second["vcpu"]["exit_mmio_write"], second["uart"]["write_count"],
-                      second["interrupts"]["triggers"], second["put_api_requests"]["actions_count"]):
-            self.assertGreater(count, 0)
-        self.assertEqual(second["vcpu"]["failures"], 0)
-        # And nothing since
-        self.assertEqual(third["block"]["read_bytes"] + third["block"]["write_bytes"], 0)
+        # One at the start, these two, and perhaps some of a minute's end.
+        lines = self.lines(fifo)
+
+        def told(group, key):
+            return sum(line[group][key] for line in lines)
+
+        self.assertGreaterEqual(len(lines), 3)
+        self.assertEqual(lines[0]["block_data"]["read_bytes"], 0)
+        self.assertEqual(lines[0]["put_api_requests"]["drive_count"], 1)
+        self.assertGreater(lines[0]["api_server"]["process_startup_time_us"], 0)
+        self.assertGreaterEqual(told("block_data", "read_bytes"), 2 * MIB)
+        self.assertEqual(told("block_data", "write_bytes"), MIB)
+        self.assertGreaterEqual(told("block_data", "flush_count"), 1)
+        self.assertEqual(told("block", "read_bytes"), told("block_data", "read_bytes"))
+        for group, key in (("vcpu", "exit_mmio_read"), ("vcpu", "exit_mmio_write"), ("uart", "write_count"),
+                           ("interrupts", "triggers"), ("put_api_requests", "actions_count")):
+            self.assertGreater(told(group, key), 0)
+        self.assertEqual(told("vcpu", "failures"), 0)
+        self.assertEqual(lines[-1]["block"]["write_bytes"], 0)
         totals = self.get(vm, "/metrics")
-        self.assertEqual(totals.keys(), third.keys())
+        self.assertEqual(totals.keys(), lines[-1].keys())
         self.assertEqual(totals["block_data"]["write_bytes"], MIB)
         text = self.ctl(vm, "metrics", "--prometheus")
         self.assertIn(f'\ntelevm_block_write_bytes_total{{drive="data"}} {MIB}\n', text)
         vm.send("poweroff\n")
         self.assertEqual(vm.wait(), 0)
-        self.assertEqual(len(self.lines(fifo)), 1)
+        self.assertGreaterEqual(len(self.lines(fifo)), 1)
 
     def test_signal(self):
         """One that ends the process: the last line is there."""
@@ -102,7 +104,7 @@ class Metrics(MetricsCase):
         self.assertGreater(n_flushes, 2)
         self.read_now(fifo)
         self.change(vm, "/actions", action_type="FlushMetrics")
-        self.assertEqual(self.get(vm, "/metrics")["logger"]["missed_metrics_count"], 1)
+        self.assertGreaterEqual(self.get(vm, "/metrics")["logger"]["missed_metrics_count"], 1)
         self.assertEqual(self.get(vm, "/")["state"], "Running")
 
 
