@@ -227,7 +227,8 @@ static int change_file(struct disk *disk, struct file *file, struct err *err)
 
 	if (result != 0)
 		return result;
-	disk_drain(disk);
+	if (!disk_drain(disk, DISK_PATIENCE_MS))
+		return err_set(err, -EBUSY, "'%s' does not answer", disk->path);
 	/* The new file may be the old one, whose lock of ours would keep us out. */
 	disk_unlock(disk);
 	result = lock_file(file, disk->is_read_only, err);
@@ -285,7 +286,6 @@ void disk_close(struct disk *disk)
 {
 	if (disk->ops == NULL)
 		return;
-	disk_drain(disk);
 	/* An io_uring that is closed holds its file a little longer, and with it the lock. */
 	disk_unlock(disk);
 	if (disk->ops->deinit != NULL)
@@ -435,7 +435,7 @@ static int zero_done(struct disk *disk, struct disk_request *req, int result)
 
 static int sync_done(struct disk *disk, const struct disk_request *req, int result)
 {
-	/* Two may have been under way, and the error told to the other one only. */
+	/* For one that failed before it: what that has lost, this one does not bring back. */
 	if (result == 0)
 		return disk->sync_error;
 	if (disk->sync_error == 0)
@@ -498,10 +498,9 @@ int disk_submit(struct disk *disk, struct disk_request *req)
 	return result == DISK_PENDING ? disk->ops->start(disk, req) : result;
 }
 
-void disk_commit(struct disk *disk)
+bool disk_commit(struct disk *disk)
 {
-	if (disk->ops->commit != NULL)
-		disk->ops->commit(disk);
+	return disk->ops->commit == NULL || disk->ops->commit(disk);
 }
 
 void disk_reap(struct disk *disk)
@@ -510,8 +509,13 @@ void disk_reap(struct disk *disk)
 		disk->ops->reap(disk);
 }
 
-void disk_drain(struct disk *disk)
+void disk_cancel(struct disk *disk)
 {
-	if (disk->ops->drain != NULL)
-		disk->ops->drain(disk);
+	if (disk->ops->cancel != NULL)
+		disk->ops->cancel(disk);
+}
+
+bool disk_drain(struct disk *disk, unsigned int timeout_ms)
+{
+	return disk->ops->drain == NULL || disk->ops->drain(disk, timeout_ms);
 }

@@ -32,6 +32,8 @@
 enum {
 	DISK_SECTOR = 512,
 	DISK_PENDING = 1, /**< not a result yet */
+	/** how long one waits for a file that does not answer */
+	DISK_PATIENCE_MS = 2000,
 };
 
 enum disk_engine { DISK_ENGINE_SYNC, DISK_ENGINE_IO_URING };
@@ -61,21 +63,24 @@ struct disk_request {
 
 	/* The call that is next or being made. */
 	enum disk_call call;
-	int mode;              /**< of fallocate */
-	struct iovec zero_iov; /**< what is written where the file system cannot zero */
+	int mode;                  /**< of fallocate */
+	struct iovec zero_iov;     /**< what is written where the file system cannot zero */
+	struct disk_request *next; /**< the engine's */
 };
 
 struct disk;
 
+/** As the functions below. */
 struct disk_ops {
 	unsigned int depth; /**< how many requests it works on at once */
 	int (*init)(struct disk *disk, struct err *err);
 	/** Make the request's calls. \return its result, or DISK_PENDING */
 	int (*start)(struct disk *disk, struct disk_request *req);
 	/* What is NULL is not needed. */
-	void (*commit)(struct disk *disk);
+	bool (*commit)(struct disk *disk);
 	void (*reap)(struct disk *disk);
-	void (*drain)(struct disk *disk);
+	void (*cancel)(struct disk *disk);
+	bool (*drain)(struct disk *disk, unsigned int timeout_ms);
 	/** Work on \p fd from now on; nothing is in flight. */
 	int (*set_fd)(struct disk *disk, int fd, struct err *err);
 	void (*deinit)(struct disk *disk);
@@ -127,8 +132,8 @@ __attribute__((warn_unused_result)) int disk_open(struct disk *disk, const char 
 						  struct err *err);
 
 /**
- * Go on with another file, or the same one opened again; waits for what is in flight. When it
- * fails, the disk is as before.
+ * Go on with another file, or the same one opened again; waits for what is in flight, but no longer
+ * than DISK_PATIENCE_MS for a file that does not answer. When it fails, the disk is as before.
  * \param fd taken over, in any case; opened as the first one was
  */
 __attribute__((warn_unused_result)) int disk_set_file_take_fd(struct disk *disk, int fd,
@@ -144,7 +149,7 @@ void disk_lock(struct disk *disk);
 /** Find out the size of the file again. */
 __attribute__((warn_unused_result)) int disk_update_size(struct disk *disk, struct err *err);
 
-/** Waits for what is in flight. Legal on a zeroed object, and twice. */
+/** Nothing is pending, or disk_drain() was in vain. Legal on a zeroed object, and twice. */
 void disk_close(struct disk *disk);
 
 /** How many requests may be pending at once. */
@@ -163,14 +168,27 @@ int disk_event_fd(const struct disk *disk);
  */
 __attribute__((warn_unused_result)) int disk_submit(struct disk *disk, struct disk_request *req);
 
-/** After a batch of disk_submit(): have the kernel see it. */
-void disk_commit(struct disk *disk);
+/**
+ * After a batch of disk_submit(), and after disk_reap(): have the kernel see what is to be made.
+ * \return false when it has no memory just now: call it again after a pause
+ */
+__attribute__((warn_unused_result)) bool disk_commit(struct disk *disk);
 
 /** Call `done` of what has finished, without waiting. */
 void disk_reap(struct disk *disk);
 
-/** Wait until nothing is pending, calling `done`. Any thread, with the device's lock. */
-void disk_drain(struct disk *disk);
+/**
+ * Give up what is pending, without waiting: calls that have not begun are not made, nor is another
+ * one of any request. `done` is called of each as ever, with -ECANCELED if it did not come to its
+ * end. The descriptor of disk_event_fd() becomes readable, so that disk_commit() is called.
+ */
+void disk_cancel(struct disk *disk);
+
+/**
+ * Wait until nothing is pending, calling `done`.
+ * \return false when for \p timeout_ms nothing has finished
+ */
+__attribute__((warn_unused_result)) bool disk_drain(struct disk *disk, unsigned int timeout_ms);
 
 /* ---- for engines ---- */
 

@@ -2,15 +2,19 @@
  * The engine that does not wait: calls go to the kernel through an io_uring, results come back
  * through it, told by an eventfd.
  *
- * The ring is restricted for ever before it is used, to the four operations and the one file that
- * the disk needs: whoever gets hold of the process can do no more with it (a syscall filter does
+ * The ring is restricted for ever before it is used, to the operations and the one file that the
+ * disk needs: whoever gets hold of the process can do no more with it (a syscall filter does
  * not see what goes through a ring).
  *
- * A request has at most one entry in the ring, so it cannot overflow.
+ * A request has at most one entry in the ring, so it cannot overflow: one is left for cancelling.
  *
- * Not IORING_SETUP_COOP_TASKRUN and its like: a vCPU that resets the device waits in drain() for
- * requests of the I/O thread, which may itself be asleep on the device's lock and must be woken to
- * finish them; and not SINGLE_ISSUER, since both put requests in.
+ * Syncs. One fdatasync is made at a time, for all requests that were written when it began; those
+ * that become written meanwhile wait for the next. So a sync that succeeded is known not to have
+ * run beside one that was told of an error of both: Linux tells only one of them.
+ *
+ * Not IORING_SETUP_COOP_TASKRUN and its like: a vCPU that resets the device looks for the results
+ * of requests of the I/O thread, which may itself be asleep on the device's lock and must be woken
+ * to finish them; and not SINGLE_ISSUER, since both put requests in.
  */
 #include "backend/disk.h"
 
@@ -22,13 +26,17 @@
 #include <liburing.h>
 #include <sys/eventfd.h>
 
-enum { DEPTH = 64, FILE_INDEX = 0 };
+enum { DEPTH = 63, FILE_INDEX = 0, SLICE_MS = 10, SLICE_NS = SLICE_MS * 1000000 };
 
 struct disk_uring {
 	struct io_uring ring;
 	bool has_ring;
 	int event_fd;
-	unsigned int n_in_flight; /* with those that the kernel has not seen yet */
+	/* Requests, and the call that cancels; with those that the kernel has not seen yet. */
+	unsigned int n_in_flight;
+	bool is_cancelling;
+	struct disk_request *sync_now;  /* whom the sync that is being made is for */
+	struct disk_request *sync_next; /* who became written since it began */
 	struct log_limit log_limit;
 };
 
@@ -40,10 +48,8 @@ int disk_event_fd(const struct disk *disk)
 static int restrict_ring(struct io_uring *ring)
 {
 	static const uint8_t ops[] = {
-		IORING_OP_READV,
-		IORING_OP_WRITEV,
-		IORING_OP_FSYNC,
-		IORING_OP_FALLOCATE,
+		IORING_OP_READV,     IORING_OP_WRITEV,       IORING_OP_FSYNC,
+		IORING_OP_FALLOCATE, IORING_OP_ASYNC_CANCEL,
 	};
 	struct io_uring_restriction allowed[ARRAY_SIZE(ops) + 3] = { 0 };
 	unsigned int n = 0;
@@ -72,7 +78,7 @@ static int restrict_ring(struct io_uring *ring)
 static int set_up_ring(struct disk *disk)
 {
 	struct disk_uring *uring = disk->uring;
-	int result = io_uring_queue_init(DEPTH, &uring->ring, IORING_SETUP_R_DISABLED);
+	int result = io_uring_queue_init(DEPTH + 1, &uring->ring, IORING_SETUP_R_DISABLED);
 
 	if (result != 0)
 		return result;
@@ -119,11 +125,18 @@ static void uring_deinit(struct disk *disk)
 	disk->uring = NULL;
 }
 
-static void put_entry(struct disk_uring *uring, struct disk_request *req)
+static struct io_uring_sqe *get_entry(struct disk_uring *uring)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
 
 	ASSERT(sqe != NULL);
+	return sqe;
+}
+
+static void put_entry(struct disk_uring *uring, const struct disk_request *req)
+{
+	struct io_uring_sqe *sqe = get_entry(uring);
+
 	switch (req->call) {
 	case DISK_CALL_READ:
 		io_uring_prep_readv(sqe, FILE_INDEX, req->iov, req->n_iov, req->offset);
@@ -131,11 +144,8 @@ static void put_entry(struct disk_uring *uring, struct disk_request *req)
 	case DISK_CALL_WRITE:
 		io_uring_prep_writev(sqe, FILE_INDEX, req->iov, req->n_iov, req->offset);
 		break;
-	case DISK_CALL_SYNC:
-		/* What the driver knows to be written was reaped, so it is in the page cache. */
-		io_uring_prep_fsync(sqe, FILE_INDEX, IORING_FSYNC_DATASYNC);
-		break;
 	case DISK_CALL_FALLOCATE:
+	case DISK_CALL_SYNC:
 	case DISK_CALL_DISCARD:
 	default:
 		io_uring_prep_fallocate(sqe, FILE_INDEX, req->mode, (off_t)req->offset,
@@ -143,12 +153,28 @@ static void put_entry(struct disk_uring *uring, struct disk_request *req)
 		break;
 	}
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
-	io_uring_sqe_set_data(sqe, req);
-	uring->n_in_flight++;
+	io_uring_sqe_set_data64(sqe, (uintptr_t)req);
 }
 
-static int uring_start(struct disk *disk, struct disk_request *req)
+/* What the driver knows to be written was reaped, so it is in the page cache. */
+static void begin_sync(struct disk_uring *uring)
 {
+	struct io_uring_sqe *sqe;
+
+	if (uring->sync_now != NULL || uring->sync_next == NULL)
+		return;
+	uring->sync_now = uring->sync_next;
+	uring->sync_next = NULL;
+	sqe = get_entry(uring);
+	io_uring_prep_fsync(sqe, FILE_INDEX, IORING_FSYNC_DATASYNC);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+	io_uring_sqe_set_data(sqe, &uring->sync_now);
+}
+
+static int make_call(struct disk *disk, struct disk_request *req)
+{
+	struct disk_uring *uring = disk->uring;
+
 	/* An ioctl is not to be had through the ring. */
 	while (req->call == DISK_CALL_DISCARD) {
 		int result = disk_call_done(disk, req, disk_make_call(disk, req));
@@ -156,36 +182,85 @@ static int uring_start(struct disk *disk, struct disk_request *req)
 		if (result != DISK_PENDING)
 			return result;
 	}
-	put_entry(disk->uring, req);
+	if (req->call == DISK_CALL_SYNC) {
+		req->next = uring->sync_next;
+		uring->sync_next = req;
+	} else {
+		put_entry(uring, req);
+	}
 	return DISK_PENDING;
 }
 
-static void uring_commit(struct disk *disk)
+static int uring_start(struct disk *disk, struct disk_request *req)
+{
+	int result = make_call(disk, req);
+
+	if (result == DISK_PENDING)
+		disk->uring->n_in_flight++;
+	return result;
+}
+
+static bool uring_commit(struct disk *disk)
 {
 	struct disk_uring *uring = disk->uring;
-	const uint64_t one = 1;
 	int result = 0;
 
+	begin_sync(uring);
 	/* It stops short at an entry that is in error, so more than once. */
 	while ((result >= 0 || result == -EINTR) && io_uring_sq_ready(&uring->ring) > 0)
 		result = io_uring_submit(&uring->ring);
 	if (result >= 0)
-		return;
-	/* The kernel has no memory just now: what waits is tried again from the loop. */
+		return true;
 	log_guest(&uring->log_limit, "'%s': requests are delayed: %s", disk->path,
 		  strerror(-result));
-	if (write(uring->event_fd, &one, sizeof(one)) != sizeof(one))
-		ASSERT(errno == EAGAIN);
+	return false;
 }
 
-static void complete(struct disk *disk, struct disk_request *req, int result)
+/* ---- results ---- */
+
+static void finish(struct disk_uring *uring, struct disk_request *req, int result)
 {
-	disk->uring->n_in_flight--;
+	uring->n_in_flight--;
+	req->done(req, result);
+}
+
+static void call_made(struct disk *disk, struct disk_request *req, int result)
+{
+	struct disk_uring *uring = disk->uring;
+
+	/* No failure of the file's, and of a sync no reason to mistrust it. */
+	if (uring->is_cancelling && (result == -ECANCELED || result == -EINTR)) {
+		finish(uring, req, -ECANCELED);
+		return;
+	}
 	result = disk_call_done(disk, req, result);
 	if (result == DISK_PENDING)
-		result = uring_start(disk, req);
+		result = uring->is_cancelling ? -ECANCELED : make_call(disk, req);
 	if (result != DISK_PENDING)
-		req->done(req, result);
+		finish(uring, req, result);
+}
+
+static void sync_made(struct disk *disk, int result)
+{
+	struct disk_request *req = disk->uring->sync_now;
+
+	disk->uring->sync_now = NULL;
+	while (req != NULL) {
+		struct disk_request *next = req->next;
+
+		call_made(disk, req, result);
+		req = next;
+	}
+}
+
+static void entry_done(struct disk *disk, void *data, int result)
+{
+	if (data == NULL)
+		disk->uring->n_in_flight--;
+	else if (data == &disk->uring->sync_now)
+		sync_made(disk, result);
+	else
+		call_made(disk, data, result);
 }
 
 static void uring_reap(struct disk *disk)
@@ -194,29 +269,64 @@ static void uring_reap(struct disk *disk)
 	struct io_uring_cqe *cqe;
 
 	while (io_uring_peek_cqe(ring, &cqe) == 0) {
-		struct disk_request *req = io_uring_cqe_get_data(cqe);
+		void *data = io_uring_cqe_get_data(cqe);
 		int result = cqe->res;
 
 		io_uring_cqe_seen(ring, cqe);
-		complete(disk, req, result);
+		entry_done(disk, data, result);
 	}
-	uring_commit(disk);
+	if (disk->uring->n_in_flight == 0)
+		disk->uring->is_cancelling = false;
 }
 
-static void uring_drain(struct disk *disk)
+/* ---- an end ahead of time ---- */
+
+static void cancel_waiting(struct disk_uring *uring)
+{
+	while (uring->sync_next != NULL) {
+		struct disk_request *req = uring->sync_next;
+
+		uring->sync_next = req->next;
+		finish(uring, req, -ECANCELED);
+	}
+}
+
+static void uring_cancel(struct disk *disk)
 {
 	struct disk_uring *uring = disk->uring;
-	struct io_uring_cqe *cqe;
+	const uint64_t one = 1;
+	struct io_uring_sqe *sqe;
 
-	if (uring == NULL || !uring->has_ring)
+	cancel_waiting(uring);
+	if (uring->n_in_flight == 0 || uring->is_cancelling)
 		return;
-	while (uring->n_in_flight > 0) {
-		uring_commit(disk);
-		/* Interrupted or not, it is looked again. */
-		if (uring->n_in_flight > io_uring_sq_ready(&uring->ring))
-			(void)io_uring_wait_cqe(&uring->ring, &cqe);
+	uring->is_cancelling = true;
+	/* Linux before 5.19 does not know it; it is refused then, and all is waited for. */
+	sqe = get_entry(uring);
+	io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+	io_uring_sqe_set_data(sqe, NULL);
+	uring->n_in_flight++;
+	/* By a vCPU, which has no timer to try again: that is the loop's. */
+	if (!uring_commit(disk) && write(uring->event_fd, &one, sizeof(one)) != sizeof(one))
+		ASSERT(errno == EAGAIN);
+}
+
+static bool uring_drain(struct disk *disk, unsigned int timeout_ms)
+{
+	struct disk_uring *uring = disk->uring;
+	unsigned int waited_ms = 0;
+
+	while (uring->n_in_flight > 0 && waited_ms < timeout_ms) {
+		struct __kernel_timespec slice = { .tv_nsec = SLICE_NS };
+		struct io_uring_cqe *cqe;
+
+		(void)uring_commit(disk);
+		if (io_uring_wait_cqe_timeout(&uring->ring, &cqe, &slice) != 0)
+			waited_ms += SLICE_MS;
 		uring_reap(disk);
 	}
+	return uring->n_in_flight == 0;
 }
 
 static int uring_set_fd(struct disk *disk, int fd, struct err *err)
@@ -235,6 +345,7 @@ const struct disk_ops disk_uring_ops = {
 	.start = uring_start,
 	.commit = uring_commit,
 	.reap = uring_reap,
+	.cancel = uring_cancel,
 	.drain = uring_drain,
 	.set_fd = uring_set_fd,
 	.deinit = uring_deinit,

@@ -15,6 +15,13 @@ enum { QUEUE = 0, QUEUE_SIZE = 256, DEVICE_ID = 2 };
 #define TRANSFER_MAX (32 * MIB)
 #define TURN_BYTES   (16 * MIB)
 
+/* A hole is made in steps of this size, and counts as less: no data is moved for it. */
+#define DISCARD_STEP (64 * MIB)
+enum { DISCARD_CHEAPER = 8 };
+
+/* Until the kernel may have memory again. */
+static const struct timeval retry_pause = { .tv_usec = 10000 };
+
 /* 5.2.3 */
 #define F_SEG_MAX      BIT(2)
 #define F_RO           BIT(5)
@@ -97,7 +104,8 @@ struct blk_request {
 	uint64_t begin_us; /* when it was begun */
 	uint16_t n_ranges;
 	uint16_t next_range;
-	struct range ranges[BLK_RANGES_MAX];
+	struct range ranges[BLK_RANGES_MAX]; /* used up on the way */
+	struct blk_request *next_paused;
 	struct virtq_chain chain;
 };
 
@@ -145,28 +153,67 @@ static void finish(struct blk *blk, const struct blk_request *req, enum status s
 	put_request(blk, req);
 }
 
-static int submit_next_range(struct blk_request *req)
+/* A step of a range, or all of it. */
+static int submit_next_step(struct blk_request *req)
 {
-	const struct range *range = &req->ranges[req->next_range++];
+	struct range *range = &req->ranges[req->next_range];
+	bool is_discard = req->io.op == DISK_DISCARD;
+	uint32_t n_sectors = range->n_sectors;
 
+	if (is_discard)
+		n_sectors = MIN(n_sectors, (uint32_t)(DISCARD_STEP / DISK_SECTOR));
 	req->io.offset = range->sector * DISK_SECTOR;
-	req->io.len = (uint64_t)range->n_sectors * DISK_SECTOR;
+	req->io.len = (uint64_t)n_sectors * DISK_SECTOR;
 	req->io.may_unmap = (range->flags & RANGE_F_UNMAP) != 0;
+	req->blk->turn_bytes += req->io.len / (is_discard ? DISCARD_CHEAPER : 1);
+	range->sector += n_sectors;
+	range->n_sectors -= n_sectors;
+	if (range->n_sectors == 0)
+		req->next_range++;
 	return disk_submit(req->blk->disk, &req->io);
+}
+
+static void pause_request(struct blk *blk, struct blk_request *req)
+{
+	req->next_paused = blk->paused;
+	blk->paused = req;
 }
 
 /* Go on with what the disk has said of the part before. */
 static void go_on(struct blk_request *req, int result)
 {
-	while (result == 0 && req->next_range < req->n_ranges)
-		result = submit_next_range(req);
+	struct blk *blk = req->blk;
+
+	while (result == 0 && req->next_range < req->n_ranges && virtio_dev_is_active(&blk->dev)) {
+		if (blk->turn_bytes >= TURN_BYTES) {
+			pause_request(blk, req);
+			return;
+		}
+		result = submit_next_step(req);
+	}
 	if (result == DISK_PENDING)
 		return;
 	if (result == 0)
-		count_done(&req->blk->metrics, req);
+		count_done(&blk->metrics, req);
 	else
-		metrics_inc(&req->blk->metrics.execute_fails);
-	finish(req->blk, req, result == 0 ? S_OK : S_IOERR);
+		metrics_inc(&blk->metrics.execute_fails);
+	finish(blk, req, result == 0 ? S_OK : S_IOERR);
+}
+
+static struct blk_request *take_paused(struct blk *blk)
+{
+	struct blk_request *req = blk->paused;
+
+	if (req != NULL)
+		blk->paused = req->next_paused;
+	return req;
+}
+
+/* In a new turn. */
+static void go_on_with_paused(struct blk *blk)
+{
+	while (blk->paused != NULL && blk->turn_bytes < TURN_BYTES)
+		go_on(take_paused(blk), 0);
 }
 
 static void on_done(struct disk_request *io, int result)
@@ -371,8 +418,12 @@ static bool start_request(struct blk *blk, struct blk_request *req)
 	}
 	req->bytes = req->io.len;
 	req->begin_us = metrics_now_us();
-	blk->turn_bytes += cost(req);
-	go_on(req, req->n_ranges > 0 ? 0 : disk_submit(blk->disk, &req->io));
+	if (req->n_ranges > 0) {
+		go_on(req, 0);
+	} else {
+		blk->turn_bytes += req->io.len;
+		go_on(req, disk_submit(blk->disk, &req->io));
+	}
 	return true;
 }
 
@@ -412,36 +463,57 @@ static void count_turn(struct blk *blk, unsigned int n_taken)
 		metrics_inc(&counts->no_avail_buffer);
 }
 
+/* On the I/O thread. */
+static void commit(struct blk *blk)
+{
+	if (!disk_commit(blk->disk))
+		event_add(blk->retry_event, &retry_pause);
+}
+
 static bool process(struct virtio_dev *dev, unsigned int queue)
 {
 	struct blk *blk = container_of(dev, struct blk, dev);
 	unsigned int n = 0;
 
 	blk->turn_bytes = 0;
+	go_on_with_paused(blk);
 	while (n < VIRTIO_BUDGET && blk->turn_bytes < TURN_BYTES && take_request(blk))
 		n++;
-	disk_commit(blk->disk);
+	commit(blk);
 	virtio_dev_signal(dev, queue);
 	count_turn(blk, n);
 	return n == VIRTIO_BUDGET || blk->turn_bytes >= TURN_BYTES;
 }
 
-static void on_reap(evutil_socket_t fd, short what, void *ctx)
+/* What the disk has finished is the driver's, or was what a reset waited for. */
+static void reap(struct blk *blk)
 {
-	struct blk *blk = ctx;
-	uint64_t n_times;
-
-	(void)what;
-	if (read(fd, &n_times, sizeof(n_times)) != sizeof(n_times))
-		return;
 	pthread_mutex_lock(&blk->dev.lock);
 	disk_reap(blk->disk);
+	(void)virtio_dev_end_reset(&blk->dev);
+	commit(blk);
 	if (virtio_dev_is_active(&blk->dev)) {
 		virtio_dev_signal(&blk->dev, QUEUE);
-		if (blk->is_starved)
+		if (blk->is_starved || blk->paused != NULL)
 			virtio_dev_kick(&blk->dev, QUEUE);
 	}
 	pthread_mutex_unlock(&blk->dev.lock);
+}
+
+static void on_reap(evutil_socket_t fd, short what, void *ctx)
+{
+	uint64_t n_times;
+
+	(void)what;
+	if (read(fd, &n_times, sizeof(n_times)) == sizeof(n_times))
+		reap(ctx);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	reap(ctx);
 }
 
 static void on_limiter_ready(void *ctx)
@@ -499,13 +571,31 @@ static void negotiated(struct virtio_dev *dev)
 		set_writeback(container_of(dev, struct blk, dev), false);
 }
 
+/* Nothing of what is in flight is looked for any more. */
+static void give_up(struct blk *blk)
+{
+	struct blk_request *req;
+
+	while ((req = take_paused(blk)) != NULL)
+		put_request(blk, req);
+	disk_cancel(blk->disk);
+}
+
 static void reset(struct virtio_dev *dev)
 {
 	struct blk *blk = container_of(dev, struct blk, dev);
 
-	disk_drain(blk->disk);
+	give_up(blk);
 	blk->is_starved = false;
 	set_writeback(blk, blk->cache == BLK_CACHE_WRITEBACK);
+}
+
+static bool is_idle(struct virtio_dev *dev)
+{
+	struct blk *blk = container_of(dev, struct blk, dev);
+
+	disk_reap(blk->disk);
+	return blk->n_free == disk_depth(blk->disk);
 }
 
 static const struct virtio_dev_class blk_class = {
@@ -517,6 +607,7 @@ static const struct virtio_dev_class blk_class = {
 	.process = process,
 	.negotiated = negotiated,
 	.reset = reset,
+	.is_idle = is_idle,
 	.write_config = write_config,
 };
 
@@ -580,7 +671,9 @@ static int watch_disk(struct blk *blk, struct event_base *base, struct err *err)
 	if (fd < 0)
 		return 0;
 	blk->reap_event = event_new(base, fd, EV_READ | EV_PERSIST, on_reap, blk);
-	if (blk->reap_event == NULL || event_add(blk->reap_event, NULL) != 0)
+	blk->retry_event = event_new(base, -1, 0, on_retry, blk);
+	if (blk->reap_event == NULL || blk->retry_event == NULL ||
+	    event_add(blk->reap_event, NULL) != 0)
 		return err_set(err, -ENOMEM, "blk '%s': no memory for the event loop", blk->dev.id);
 	return 0;
 }
@@ -617,14 +710,24 @@ int blk_init(struct blk *blk, const struct blk_config *config, struct disk *disk
 
 void blk_deinit(struct blk *blk)
 {
+	bool is_over;
+
 	if (blk->dev.class == NULL)
 		return;
-	disk_drain(blk->disk);
+	/* What ends here is not acknowledged. */
+	blk->dev.status = 0;
+	give_up(blk);
+	is_over = disk_drain(blk->disk, DISK_PATIENCE_MS);
+	if (!is_over)
+		log_error("blk '%s': its disk does not answer: what was under way may be lost",
+			  blk->dev.id);
 	if (blk->reap_event != NULL)
 		event_free(blk->reap_event);
+	if (blk->retry_event != NULL)
+		event_free(blk->retry_event);
 	rate_limiter_deinit(&blk->limiter);
 	virtio_dev_deinit(&blk->dev);
-	if (blk->requests != NULL)
+	if (blk->requests != NULL && is_over)
 		munmap(blk->requests, requests_bytes(blk));
 	free(blk->free_requests);
 	*blk = (struct blk){ 0 };
@@ -656,11 +759,25 @@ int blk_resize(struct blk *blk, struct err *err)
 	return count_update(blk, result);
 }
 
+/* Finish all that has been begun. \return false when the disk does not answer */
+static bool finish_all(struct blk *blk)
+{
+	do {
+		blk->turn_bytes = 0;
+		go_on_with_paused(blk);
+		if (!disk_drain(blk->disk, DISK_PATIENCE_MS))
+			return false;
+	} while (blk->paused != NULL);
+	return true;
+}
+
 int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *err)
 {
 	int result;
 
 	pthread_mutex_lock(&blk->dev.lock);
+	/* Or else the disk refuses. */
+	(void)finish_all(blk);
 	result = disk_set_file_take_fd(blk->disk, fd, path, err);
 	if (result == 0) {
 		if (!blk->has_own_serial)
@@ -693,12 +810,15 @@ int blk_set_limits(struct blk *blk, const struct rate_limiter_config *limits, st
 	return count_update(blk, result);
 }
 
-void blk_drain(struct blk *blk)
+bool blk_drain(struct blk *blk)
 {
+	bool is_over;
+
 	pthread_mutex_lock(&blk->dev.lock);
-	disk_drain(blk->disk);
+	is_over = finish_all(blk);
 	if (virtio_dev_is_active(&blk->dev))
 		virtio_dev_signal(&blk->dev, QUEUE);
 	virtio_dev_kick(&blk->dev, QUEUE);
 	pthread_mutex_unlock(&blk->dev.lock);
+	return is_over;
 }

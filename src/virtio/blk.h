@@ -10,7 +10,9 @@
  * storage; with a driver that does not use FLUSH, or has turned the cache off, each write is synced
  * before it is done. With BLK_CACHE_UNSAFE nothing is ever synced and nothing said about it.
  *
- * The I/O thread does the work. A reset, on a vCPU thread, waits for the requests in flight.
+ * The I/O thread does the work, and goes on to other devices after a while: a request of many
+ * ranges is done over several turns of the loop. A reset, on a vCPU thread, has the disk give up
+ * what is in flight, and is complete when the last of it is over.
  */
 #pragma once
 
@@ -46,6 +48,8 @@ struct blk {
 	struct blk_request *requests;
 	uint8_t *free_requests; /**< a stack of indices: the latest used is used again */
 	unsigned int n_free;
+	struct blk_request *paused;   /**< those to be gone on with in the next turn */
+	struct event *retry_event;    /**< for a kernel that had no memory */
 	uint64_t turn_bytes;          /**< asked for in this turn of the loop */
 	bool is_starved;              /**< it stopped looking at the queue when none was free */
 	struct metrics_block metrics; /**< for metrics_add_block() */
@@ -61,7 +65,11 @@ __attribute__((warn_unused_result)) int blk_init(struct blk *blk, const struct b
 						 const struct irq_line *irq,
 						 struct event_base *base, struct err *err);
 
-/** On the I/O thread, after the vCPUs have ended. Legal on a zeroed object, and twice. */
+/**
+ * On the I/O thread, after the vCPUs have ended. Gives up what is in flight; where the disk does
+ * not answer, what the kernel may still look at is left behind. Legal on a zeroed object, and
+ * twice.
+ */
 void blk_deinit(struct blk *blk);
 
 /* While the guest runs; on the I/O thread, without the lock. */
@@ -84,5 +92,8 @@ __attribute__((warn_unused_result)) int blk_set_limits(struct blk *blk,
 						       const struct rate_limiter_config *limits,
 						       struct err *err);
 
-/** Wait until nothing is in flight, as before a snapshot. The vCPUs do not run. */
-void blk_drain(struct blk *blk);
+/**
+ * Wait until nothing is in flight, as before a snapshot. The vCPUs do not run.
+ * \return false when the disk does not answer
+ */
+__attribute__((warn_unused_result)) bool blk_drain(struct blk *blk);

@@ -147,13 +147,27 @@ void virtio_dev_break(struct virtio_dev *dev, const char *format, ...)
 		virtio_dev_interrupt(dev, VIRTIO_ISR_CONFIG);
 }
 
+bool virtio_dev_end_reset(struct virtio_dev *dev)
+{
+	if (!dev->is_resetting)
+		return true;
+	if (dev->class->is_idle != NULL && !dev->class->is_idle(dev))
+		return false;
+	dev->is_resetting = false;
+	dev->status = 0;
+	virtio_mmio_show(dev);
+	return true;
+}
+
 void virtio_dev_reset(struct virtio_dev *dev)
 {
+	/* No step leads from here, so the driver can change nothing until it is 0. */
+	dev->status = VIRTIO_STATUS_NEEDS_RESET;
+	dev->is_resetting = true;
 	if (dev->class->reset != NULL)
 		dev->class->reset(dev);
 	for (unsigned int i = 0; i < dev->class->n_queues; i++)
 		virtq_reset(&dev->queues[i]);
-	dev->status = 0;
 	dev->features = 0;
 	dev->driver_features = 0;
 	dev->device_features_sel = 0;
@@ -161,6 +175,7 @@ void virtio_dev_reset(struct virtio_dev *dev)
 	dev->queue_sel = 0;
 	dev->has_bad_queue = false;
 	virtio_dev_acknowledge(dev, UINT32_MAX);
+	(void)virtio_dev_end_reset(dev);
 }
 
 void virtio_dev_interrupt(struct virtio_dev *dev, enum virtio_isr reason)

@@ -11,6 +11,9 @@
  * (status and acknowledge), which have a lock of their own that nobody holds for long. So a device
  * that waits for a disk delays its driver's set-up, never its driver's interrupts.
  *
+ * A reset waits for what is in flight, but nobody waits with the lock: not the loop, which has
+ * other devices and signals to see to.
+ *
  * A guest that breaks a rule breaks its device (virtio_dev_break()): DEVICE_NEEDS_RESET is set, one
  * line is logged, the queues rest until the driver resets it. Nothing else is affected.
  */
@@ -73,11 +76,14 @@ struct virtio_dev_class {
 	 * \return true when there is more to do than VIRTIO_BUDGET: it is called again soon
 	 */
 	bool (*process)(struct virtio_dev *dev, unsigned int queue);
-	/**
-	 * The driver resets the device: finish or cancel what is in flight before returning, since
-	 * the guest's memory may then be put to other use. On a vCPU thread, or in deinit.
-	 */
+	/** The driver resets the device: give up what is in flight, without waiting. On a vCPU
+	 * thread. */
 	void (*reset)(struct virtio_dev *dev);
+	/**
+	 * Take in what has finished of what was in flight at a reset, which is complete when
+	 * nothing is left: before, the guest's memory must not be put to other use. On any thread.
+	 */
+	bool (*is_idle)(struct virtio_dev *dev);
 	/** The driver and we have agreed on `features`: it reads the configuration from now on. */
 	void (*negotiated)(struct virtio_dev *dev);
 	/** The driver wrote \p len bytes of the configuration, which lie inside it. */
@@ -116,6 +122,7 @@ struct virtio_dev {
 	uint32_t driver_features_sel;
 	uint32_t queue_sel;
 	_Atomic uint8_t status;
+	bool is_resetting;  /**< something is in flight still, and the status NEEDS_RESET */
 	bool has_bad_queue; /**< the driver set up rings that cannot be */
 	uint32_t config_generation;
 	uint8_t config[VIRTIO_CONFIG_MAX]; /**< as the driver reads it */
@@ -185,8 +192,14 @@ __attribute__((format(printf, 2, 3))) void virtio_dev_break(struct virtio_dev *d
 
 /* ---- for transports; lock held ---- */
 
-/** Back to power-on state, but for what the owner set. */
+/**
+ * Back to power-on state, but for what the owner set. While something is in flight the status is
+ * not 0 yet, which a driver waits for (4.2.2), and nothing that a driver writes has an effect.
+ */
 void virtio_dev_reset(struct virtio_dev *dev);
+
+/** Complete the reset if nothing is in flight. \return is none under way any more? Any thread. */
+bool virtio_dev_end_reset(struct virtio_dev *dev);
 
 /** Raise the line for \p reason. Any thread, lock held or not. */
 void virtio_dev_interrupt(struct virtio_dev *dev, enum virtio_isr reason);

@@ -6,6 +6,7 @@
 #include <endian.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 /* 4.2.2, table 4.1 */
 enum reg {
@@ -43,6 +44,9 @@ enum {
 	VERSION = 2,
 	VENDOR_ID = 0x4d565654, /* "TVVM" */
 };
+
+/* A second in all, and what the disk answers within is seen soon. */
+enum { RESET_WAITS = 2000, RESET_WAIT_US = 500 };
 
 static struct virtq *selected_queue(struct virtio_dev *dev)
 {
@@ -192,7 +196,8 @@ static void become_ready(struct virtio_dev *dev)
 static void write_status(struct virtio_dev *dev, uint32_t value)
 {
 	if (value == 0) {
-		virtio_dev_reset(dev);
+		if (!dev->is_resetting)
+			virtio_dev_reset(dev);
 		return;
 	}
 	if (value == (dev->status | VIRTIO_STATUS_FAILED)) {
@@ -304,9 +309,28 @@ static void write_control(struct virtio_dev *dev, uint64_t reg, uint32_t value)
 	}
 }
 
+/*
+ * Not every driver waits until the status reads 0, Linux's does not, and the memory that requests
+ * in flight read into may be used anew at once. So its vCPU waits, without the lock, as long as a
+ * disk that works may take. For one that does not answer the reset is completed later, by the loop.
+ */
+static void wait_for_reset(struct virtio_dev *dev)
+{
+	bool is_over = false;
+
+	for (unsigned int i = 0; i < RESET_WAITS && !is_over; i++) {
+		pthread_mutex_lock(&dev->lock);
+		is_over = virtio_dev_end_reset(dev);
+		pthread_mutex_unlock(&dev->lock);
+		if (!is_over)
+			usleep(RESET_WAIT_US);
+	}
+}
+
 static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t value)
 {
 	struct virtio_dev *dev = device;
+	bool is_resetting;
 
 	if (len == 4 && offset == REG_QUEUE_NOTIFY) {
 		if (value < dev->class->n_queues)
@@ -323,7 +347,10 @@ static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t
 	else if (len == 4)
 		write_control(dev, offset, (uint32_t)value);
 	virtio_mmio_show(dev);
+	is_resetting = dev->is_resetting;
 	pthread_mutex_unlock(&dev->lock);
+	if (is_resetting && offset == REG_STATUS)
+		wait_for_reset(dev);
 }
 
 const struct mmio_ops virtio_mmio_ops = { .read = mmio_read, .write = mmio_write };

@@ -3,6 +3,7 @@
 #include "util/bits.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -12,6 +13,9 @@ enum {
 	/* Random bytes cost time: so many, then the loop's other work has its turn. */
 	BUDGET_BYTES = 4 * RNG_REQUEST_MAX,
 };
+
+/* Until the host may have random bytes. */
+static const struct timeval retry_pause = { .tv_usec = 100000 };
 
 /* \return bytes, or -errno when there is not one */
 static ssize_t fill_buffer(const struct iovec *buffer, size_t len)
@@ -72,10 +76,15 @@ static uint32_t serve(struct rng *rng, const struct virtq_chain *chain)
 		return 0;
 	}
 	done = fill(rng, chain, len);
-	metrics_add(&metrics.entropy.entropy_bytes, done);
-	virtq_push(vq, chain->head, done);
-	/* Of the time that a failure takes, too. */
-	return MAX(done, 1U);
+	if (done > 0) {
+		metrics_add(&metrics.entropy.entropy_bytes, done);
+		virtq_push(vq, chain->head, done);
+		return done;
+	}
+	rate_limiter_give_back(&rng->limiter, len);
+	virtq_unpop(vq, chain->head);
+	event_add(rng->retry_event, &retry_pause);
+	return 0;
 }
 
 static bool process(struct virtio_dev *dev, unsigned int queue)
@@ -86,7 +95,8 @@ static bool process(struct virtio_dev *dev, unsigned int queue)
 	bool has_more = true;
 
 	metrics_inc(&metrics.entropy.entropy_event_count);
-	if (rate_limiter_is_waiting(&rng->limiter))
+	if (rate_limiter_is_waiting(&rng->limiter) ||
+	    event_pending(rng->retry_event, EV_TIMEOUT, NULL))
 		return false;
 	for (unsigned int i = 0; i < VIRTIO_BUDGET && done < BUDGET_BYTES && has_more; i++) {
 		uint32_t n = virtio_dev_pop(dev, queue, &chain) ? serve(rng, &chain) : 0;
@@ -106,12 +116,19 @@ static const struct virtio_dev_class rng_class = {
 	.process = process,
 };
 
-static void on_limit_passed(void *ctx)
+static void try_again(void *ctx)
 {
 	struct rng *rng = ctx;
 
 	metrics_inc(&metrics.entropy.rate_limiter_event_count);
 	virtio_dev_kick(&rng->dev, 0);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	try_again(ctx);
 }
 
 int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *limits,
@@ -123,12 +140,20 @@ int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *
 	rng->dev.fails = (struct virtio_fails){ .activate = &metrics.entropy.activate_fails,
 						.event = &metrics.entropy.entropy_event_fails };
 	if (ret == 0)
-		ret = rate_limiter_init(&rng->limiter, limits, base, on_limit_passed, rng, err);
-	return ret;
+		ret = rate_limiter_init(&rng->limiter, limits, base, try_again, rng, err);
+	if (ret != 0)
+		return ret;
+	rng->retry_event = event_new(base, -1, 0, on_retry, rng);
+	if (rng->retry_event == NULL)
+		return err_set(err, -ENOMEM, "rng '%s': no memory for the event loop", id);
+	return 0;
 }
 
 void rng_deinit(struct rng *rng)
 {
+	if (rng->retry_event != NULL)
+		event_free(rng->retry_event);
+	rng->retry_event = NULL;
 	rate_limiter_deinit(&rng->limiter);
 	virtio_dev_deinit(&rng->dev);
 }

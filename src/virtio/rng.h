@@ -5,7 +5,7 @@
  * A request gets as many bytes as its buffers hold, but at most RNG_REQUEST_MAX, and never none. A
  * driver must not offer buffers to read (5.4.6.1), nor can a byte be put into a chain that has no
  * room: both break the device. When the host has no random bytes to give, which happens only to
- * one that is itself still starting, a request comes back with 0 of them, and the log tells.
+ * one that is itself still starting, requests wait for a timer that tries again, and the log tells.
  *
  * Everything runs on the I/O thread, under the device's lock.
  */
@@ -18,7 +18,8 @@ enum { RNG_REQUEST_MAX = 65536 };
 
 struct rng {
 	struct virtio_dev dev;
-	struct rate_limiter limiter; /**< the I/O thread's own */
+	struct rate_limiter limiter; /**< the I/O thread's own, as is: */
+	struct event *retry_event;
 };
 
 /**

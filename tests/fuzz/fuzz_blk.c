@@ -151,7 +151,7 @@ static void settle(struct run *run)
 	/* One loop for the kick, and one for each budget's worth of what the ring may hold. */
 	for (int i = 0; i < 4; i++)
 		event_base_loop(run->world->base, EVLOOP_NONBLOCK);
-	disk_drain(&run->disk);
+	ASSERT(disk_drain(&run->disk, 60000));
 	ASSERT(run->blk.n_free == disk_depth(&run->disk));
 }
 

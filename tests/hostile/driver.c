@@ -72,7 +72,12 @@ uint64_t ram_end(const struct dev *d)
 
 void dev_reset(const struct dev *d)
 {
+	struct port *port = d->m->port;
+
 	dev_write(d, REG_STATUS, 0);
+	/* Its requests may take the disk some time. */
+	for (unsigned int i = 0; i < port->patience && dev_status(d) != 0; i++)
+		port->rest(port);
 }
 
 static void write_features(const struct dev *d, uint64_t features)
@@ -210,6 +215,11 @@ bool dev_take_used(struct dev *d, unsigned int queue, struct used_elem *used)
 	used->len = elems[ring->last_used % ring->size].len;
 	ring->last_used++;
 	return true;
+}
+
+unsigned int often(const struct dev *d, unsigned int n)
+{
+	return n / d->m->port->thrift;
 }
 
 void dev_rest(const struct dev *d)

@@ -12,7 +12,7 @@
  * - native.c: in a program of `meson test`, on the device objects themselves, where
  * AddressSanitizer sees each step outside a ring (RAM ends at a guard page) and ThreadSanitizer
  * each race;
- * - guest.c: in a guest without an operating system, on TeleVM itself. tests/system/long_hostile.py
+ * - guest.c: in a guest without an operating system, on TeleVM itself. tests/system/test_hostile.py
  *   starts it, and looks at the monitor from outside.
  *
  * So there is no C library here, and what a case needs on the stack is small.
@@ -60,6 +60,7 @@ struct port {
 	unsigned int patience; /**< rests until something that does not happen never will */
 	bool can_misalign;     /**< read and write take any address: KVM does not */
 	unsigned int n_races;  /**< how often to try one, on the bytes of guest memory; 0: none */
+	unsigned int thrift;   /**< what is done again and again is done so many times less often */
 };
 
 /* ---- a device, as its driver sees it ---- */
@@ -218,6 +219,9 @@ void dev_kick(const struct dev *d, unsigned int queue);
 bool dev_wait_used(struct dev *d, unsigned int queue, struct used_elem *used);
 /** Is there one now? */
 bool dev_take_used(struct dev *d, unsigned int queue, struct used_elem *used);
+
+/** How often to do what is to be done \p n times, where time is no matter. */
+unsigned int often(const struct dev *d, unsigned int n);
 
 /** Let the devices do what they may, where nothing that is to happen can be waited for. */
 void dev_rest(const struct dev *d);

@@ -362,6 +362,7 @@ static void host_init(struct host *host, enum disk_engine engine)
 		.patience = PATIENCE,
 		.can_misalign = true,
 		.n_races = HAS_TSAN ? 0 : N_RACES,
+		.thrift = 1,
 	};
 }
 

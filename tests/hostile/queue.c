@@ -366,7 +366,7 @@ static verdict rewritten_beside(struct dev *d)
 	m->devs[0].m = m;
 	if (!port->beside(port, rewrite, m))
 		return not_applicable;
-	for (unsigned int i = 0; i < 50; i++) {
+	for (unsigned int i = 0; i < often(d, 50); i++) {
 		dev_boot(d);
 		for (unsigned int n = 0; n < 8; n++) {
 			dev_offer(d, d->queue, (uint16_t)(n % 4));

@@ -193,6 +193,7 @@ bool hostile_run(struct machine *m, struct port *port)
 	find_devices(m);
 	for (unsigned int i = 0; i < m->n_devs; i++)
 		dev_boot(&m->devs[i]);
+	port->say(port, "begin\n");
 	for (unsigned int i = 0; i < COUNT(tables); i++)
 		run_table(m, tables[i]);
 	port->say(port, m->n_bad == 0 && m->n_ok > 0 ? "all is well\n" : "something is not well\n");

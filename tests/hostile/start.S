@@ -7,7 +7,6 @@
 
 #define STACK_OF_C 0x10000
 
-	.globl	put
 	.globl	hart_start
 
 main:

@@ -204,7 +204,7 @@ static verdict notify_after_failed(struct dev *d)
 static verdict notify_without_end(struct dev *d)
 {
 	dev_boot(d);
-	for (unsigned int i = 0; i < 5000; i++)
+	for (unsigned int i = 0; i < often(d, 5000); i++)
 		dev_kick(d, i % d->n_queues);
 	return good(d);
 }
@@ -465,14 +465,14 @@ static verdict reset_storm(struct dev *d)
 	struct port *port = d->m->port;
 
 	(void)port->beside(port, kick_beside, d);
-	for (unsigned int i = 0; i < 100; i++) {
+	for (unsigned int i = 0; i < often(d, 100); i++) {
 		dev_boot(d);
 		good_put(d);
 		good_put(d);
 		good_kick(d);
 		dev_reset(d);
 	}
-	for (unsigned int i = 0; i < 1000; i++)
+	for (unsigned int i = 0; i < often(d, 1000); i++)
 		dev_reset(d);
 	(void)port->beside(port, NULL, NULL);
 	return NULL;
@@ -527,7 +527,7 @@ static verdict two_at_once(struct dev *d)
 
 	if (!port->beside(port, hammer, other_machine(d)))
 		return not_applicable;
-	for (unsigned int i = 0; i < 100; i++) {
+	for (unsigned int i = 0; i < often(d, 100); i++) {
 		dev_boot(d);
 		good_put(d);
 		good_kick(d);
@@ -543,7 +543,7 @@ static verdict two_at_once(struct dev *d)
 static verdict interrupts_never_raised(struct dev *d)
 {
 	dev_boot(d);
-	for (unsigned int i = 0; i < 1000; i++) {
+	for (unsigned int i = 0; i < often(d, 1000); i++) {
 		dev_write(d, REG_INTERRUPT_ACK, 0xffffffff << (i % 32));
 		REQUIRE(dev_read(d, REG_INTERRUPT_STATUS) <= ISR_QUEUE);
 	}

@@ -78,6 +78,18 @@ class Bare(TestCase):
         """KVM resets a hart that is started again, so the PLIC has to tell it once more."""
         self.assertEqual(self.output_of("restart", "--cpus", "2", "--irqchip", "plic"), "claimed 2 and done\n")
 
+    def test_csrs(self):
+        """Each access to a CSR of the hypervisor is an exception of the guest's, and nothing else."""
+        self.assertEqual(self.output_of("csrs"), "traps: fa0\n")
+
+    def test_no_hart_is_left(self):
+        """The last hart may stop itself; the machine can still be ended."""
+        vm = self.run_tiny("stop")
+        vm.expect("going\n")
+        vm.signal(signal.SIGTERM)
+        self.ends(vm, 143)
+        self.assertEqual(vm.output(), "going\n")
+
     def test_holes(self):
         """Loads and stores where nothing is: zeros, no effect, no end."""
         got = self.output_of("mmio")
@@ -101,6 +113,20 @@ class Stuck(TestCase):
         self.assertIn("scause 0x8000000000000005 stval 0x1234 sepc 0x", errors[2])
         self.assertRegex(errors[3], "last SBI call to the monitor: DBCN .*function 0, a0 0x6 a1 0x8020")
         self.assertEqual(errors[4:], ["televm: VM ended: it cannot go on"])
+
+    def test_other_hart_astray(self):
+        vm = self.run_tiny("astray", "--cpus", "2")
+        self.assertEqual(vm.wait(), 4)
+        self.assertRegex(vm.errors(), r"vCPU 1 stopped: .*not RAM\ntelevm: error:   pc 0x60000000 ")
+
+    def test_page_tables_that_are_a_device(self):
+        """Only its own time: either KVM cannot go on, or the hart tries for ever."""
+        vm = self.run_tiny("walk")
+        vm.expect("going\n")
+        time.sleep(1)
+        vm.signal(signal.SIGTERM)
+        self.assertIn(vm.wait(), (4, 143))
+        self.assertEqual(vm.output(), "going\n")
 
     def test_no_trap_vector(self):
         vm = self.run_tiny("vectorless")

@@ -373,6 +373,20 @@ class Failing(DiskCase):
         host("dmsetup", "load", "--noudevsync", name, "--table", table)
         host("dmsetup", "resume", "--noudevsync", "--noudevrules", name)
 
+    def test_no_answer(self):
+        """A disk that does not answer holds up nothing but itself, and not the end of the machine."""
+        host("modprobe", "dm-mod")
+        device = self.mapped("silent", f"0 16384 linear {self.loop(8 * MIB)} 0")
+        vm = self.talk_to_disk(device, "engine=uring")
+        host("dmsetup", "suspend", "--noudevsync", "--nolockfs", "silent")
+        self.addCleanup(host, "dmsetup", "resume", "--noudevsync", "--noudevrules", "silent")
+        vm.ask(f"{self.READ} >/dev/null &")
+        eventually("it is asked", lambda: vm.ask("cat /sys/block/vda/inflight").split() == ["1", "0"])
+        vm.ask("head -c 1000 /dev/hwrng >/dev/null")
+        vm.signal(signal.SIGTERM)
+        self.ends(vm, 143)
+        self.assertIn("blk 'disk0': its disk does not answer: what was under way may be lost\n", vm.errors())
+
     def loop(self, size):
         disk = self.random_disk(size)
         loop = host("losetup", "--find", "--show", disk).strip()

@@ -15,6 +15,7 @@
 #include <linux/loop.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -839,9 +840,141 @@ static void a_reset_in_flight(void **state)
 		driver_settle(&b->d);
 		assert_int_equal(b->d.queues[0].used[1], 0x7777);
 	}
+	/* Some were given up, so it may be as it was. */
 	assert_file_is_pattern(b, 0, 8 * DISK_SECTOR);
-	assert_file_is(b, 8 * DISK_SECTOR, 16 * DISK_SECTOR, 0xcc);
 	assert_file_is_pattern(b, 16 * DISK_SECTOR, SIZE);
+}
+
+struct resetter {
+	struct bench *b;
+	_Atomic bool is_over;
+};
+
+/* ---- disks that do not answer: what the kernel has done is not seen ---- */
+
+static struct {
+	struct disk_ops ops;
+	_Atomic bool is_stuck;
+	uint64_t refuses_until_ms;
+	unsigned int n_commits;
+} slow;
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void slow_reap(struct disk *disk)
+{
+	if (!slow.is_stuck)
+		disk_uring_ops.reap(disk);
+}
+
+static bool slow_drain(struct disk *disk, unsigned int timeout_ms)
+{
+	return !slow.is_stuck && disk_uring_ops.drain(disk, timeout_ms);
+}
+
+static bool slow_commit(struct disk *disk)
+{
+	slow.n_commits++;
+	return now_ms() >= slow.refuses_until_ms && disk_uring_ops.commit(disk);
+}
+
+static void make_slow(struct bench *b)
+{
+	slow.ops = disk_uring_ops;
+	slow.ops.reap = slow_reap;
+	slow.ops.drain = slow_drain;
+	slow.ops.commit = slow_commit;
+	slow.is_stuck = false;
+	slow.refuses_until_ms = 0;
+	slow.n_commits = 0;
+	b->disk.ops = &slow.ops;
+}
+
+static void *reset_once(void *ctx)
+{
+	struct resetter *r = ctx;
+
+	rig_write32(&r->b->d.mmio, 0x70, 0);
+	r->is_over = true;
+	return NULL;
+}
+
+/* T14: the loop goes on, and so does the vCPU after a while; the reset is over when the disk is. */
+static void a_reset_of_one_that_is_stuck(void **state)
+{
+	struct bench *b = bench_of(state);
+	struct resetter r = { .b = b };
+	unsigned int n_turns = 0;
+	pthread_t thread;
+
+	make_slow(b);
+	driver_boot(&b->d, F_FLUSH);
+	add_request(b, IN, 0, 512);
+	slow.is_stuck = true;
+	driver_kick(&b->d, 0);
+	pthread_create(&thread, NULL, reset_once, &r);
+	while (!r.is_over) {
+		driver_kick(&b->d, 0);
+		n_turns++;
+	}
+	pthread_join(thread, NULL);
+	assert_true(n_turns > 2);
+	assert_int_not_equal(driver_status(&b->d), 0);
+	/* Nothing that is written has an effect till then. */
+	rig_write32(&b->d.mmio, 0x70, 1);
+	rig_write32(&b->d.mmio, 0x70, 3);
+	assert_int_not_equal(driver_status(&b->d), 3);
+	memset(b->d.queues[0].used, 0x77, 64);
+	slow.is_stuck = false;
+	assert_int_equal(eventfd_write(disk_event_fd(&b->disk), 1), 0);
+	for (int i = 0; i < 20000 && driver_status(&b->d) != 0; i++) {
+		driver_settle(&b->d);
+		usleep(200);
+	}
+	assert_int_equal(driver_status(&b->d), 0);
+	assert_int_equal(b->d.queues[0].used[1], 0x7777);
+	driver_boot(&b->d, 0);
+	assert_int_equal(request(b, IN, 0, 512), OK);
+}
+
+/* B11 */
+static void the_end_of_one_that_is_stuck(void **state)
+{
+	struct bench *b = bench_of(state);
+
+	make_slow(b);
+	driver_boot(&b->d, F_FLUSH);
+	add_request(b, OUT, 0, 512);
+	slow.is_stuck = true;
+	driver_kick(&b->d, 0);
+	assert_false(blk_drain(&b->blk));
+	detach(b);
+}
+
+/* A kernel that has no memory is asked again, and not without a pause. */
+static void a_kernel_without_memory(void **state)
+{
+	struct bench *b = bench_of(state);
+	struct driver_used used;
+
+	make_slow(b);
+	driver_boot(&b->d, F_FLUSH);
+	driver_settle(&b->d);
+	add_request(b, IN, 0, 512);
+	slow.n_commits = 0;
+	slow.refuses_until_ms = now_ms() + 100;
+	driver_kick(&b->d, 0);
+	while (!driver_take_used(&b->d, 0, &used))
+		event_base_loop(b->d.base, EVLOOP_ONCE);
+	assert_int_equal(status_of(b), OK);
+	assert_true(now_ms() >= slow.refuses_until_ms);
+	assert_true(slow.n_commits < 50);
 }
 
 /* A device that breaks while requests are in flight leaves its ring alone. */
@@ -864,11 +997,6 @@ static void broken_in_flight(void **state)
 	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
 	assert_int_equal(request(b, IN, 0, 512), OK);
 }
-
-struct resetter {
-	struct bench *b;
-	_Atomic bool is_over;
-};
 
 static void *reset_often(void *ctx)
 {
@@ -1112,6 +1240,93 @@ static void a_sync_beside_one_that_failed(void **state)
 	assert_int_equal(disk_call_done(&b->disk, &second, 0), -EIO);
 }
 
+struct durable_write {
+	struct disk_request req;
+	struct iovec iov;
+	bool is_done;
+};
+
+static void on_durable(struct disk_request *req, int result)
+{
+	assert_int_equal(result, 0);
+	container_of(req, struct durable_write, req)->is_done = true;
+}
+
+static void begin_durable_write(struct bench *b, struct durable_write *write)
+{
+	write->is_done = false;
+	write->iov = (struct iovec){ .iov_base = data_of(b), .iov_len = 512 };
+	write->req = (struct disk_request){
+		.op = DISK_WRITE,
+		.is_durable = true,
+		.len = 512,
+		.iov = &write->iov,
+		.n_iov = 1,
+		.done = on_durable,
+	};
+	assert_int_equal(disk_submit(&b->disk, &write->req), DISK_PENDING);
+}
+
+static void reap_for_a_while(struct bench *b)
+{
+	for (unsigned int i = 0; i < 20; i++) {
+		disk_reap(&b->disk);
+		usleep(1000);
+	}
+}
+
+/* A sync, which a commit begins, is for what was written then, and for nothing written later. */
+static void a_sync_for_many(void **state)
+{
+	struct bench *b = bench_of(state);
+	struct durable_write writes[8];
+	struct durable_write late;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
+		begin_durable_write(b, &writes[i]);
+	assert_true(disk_commit(&b->disk));
+	reap_for_a_while(b);
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
+		assert_false(writes[i].is_done);
+	begin_durable_write(b, &late);
+	assert_true(disk_commit(&b->disk));
+	reap_for_a_while(b);
+	assert_false(late.is_done);
+	assert_true(disk_drain(&b->disk, 60000));
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
+		assert_true(writes[i].is_done);
+	assert_true(late.is_done);
+}
+
+static void await_durable(struct bench *b, const struct durable_write *write)
+{
+	for (unsigned int i = 0; i < 20000 && !write->is_done; i++) {
+		assert_true(disk_commit(&b->disk));
+		disk_reap(&b->disk);
+		usleep(100);
+	}
+	assert_true(write->is_done);
+}
+
+/* While a sync is under way others become written: all have theirs. */
+static void syncs_without_end(void **state)
+{
+	struct bench *b = bench_of(state);
+	struct durable_write writes[8];
+
+	for (unsigned int i = 0; i < 400; i++) {
+		struct durable_write *write = &writes[i % ARRAY_SIZE(writes)];
+
+		if (i >= ARRAY_SIZE(writes))
+			await_durable(b, write);
+		begin_durable_write(b, write);
+		assert_true(disk_commit(&b->disk));
+		disk_reap(&b->disk);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
+		await_durable(b, &writes[i]);
+}
+
 /* ---- what the host may do ---- */
 
 /* B09 */
@@ -1293,6 +1508,61 @@ static void ranges_that_are_too_long(void **state)
 	assert_int_equal(range_request(b, WRITE_ZEROES, &range, 1), OK);
 	range.n_sectors++;
 	assert_int_equal(range_request(b, WRITE_ZEROES, &range, 1), IOERR);
+}
+
+static void run_a_turn(struct bench *b)
+{
+	n_calls = 0;
+	event_base_loop(b->d.base, EVLOOP_ONCE);
+}
+
+/* A large hole is made over many turns of the loop, which sees to other things between. */
+static void a_discard_in_steps(void **state)
+{
+	struct bench *b = bench_of(state);
+	const struct range ranges[] = { { 0, GIB / 512, 0 }, { GIB / 512 + 8, 8, 0 } };
+	unsigned int n_turns = 0;
+	struct driver_used used;
+	struct stat st;
+	struct err err;
+
+	b->fd = memfd_create("disk", MFD_CLOEXEC);
+	assert_true(b->fd >= 0);
+	assert_int_equal(ftruncate(b->fd, 2 * GIB), 0);
+	for (unsigned int i = 0; i < 16; i++)
+		assert_int_equal(pwrite(b->fd, "x", 1, (off_t)(i * 64 * MIB)), 1);
+	snprintf(b->path, sizeof(b->path), "/proc/self/fd/%d", b->fd);
+	attach(b, &(struct options){ .cache = BLK_CACHE_WRITEBACK });
+	watch_calls(b);
+	driver_boot(&b->d, ALL_FEATURES);
+	driver_settle(&b->d);
+	memcpy(data_of(b), ranges, sizeof(ranges));
+	add_request(b, DISCARD, 0, sizeof(ranges));
+	kick(b);
+	for (; !driver_take_used(&b->d, 0, &used); n_turns++) {
+		run_a_turn(b);
+		assert_true(n_calls <= 4);
+		assert_true(n_turns < 1000);
+	}
+	assert_int_equal(status_of(b), OK);
+	assert_true(n_turns >= 4);
+	assert_int_equal(fstat(b->fd, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
+	/* A reset on the way, and another file. */
+	add_request(b, DISCARD, 0, sizeof(ranges));
+	kick(b);
+	run_a_turn(b);
+	rig_write32(&b->d.mmio, 0x70, 0);
+	assert_int_equal(driver_status(&b->d), 0);
+	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
+	driver_boot(&b->d, ALL_FEATURES);
+	driver_settle(&b->d);
+	add_request(b, DISCARD, 0, sizeof(ranges));
+	kick(b);
+	run_a_turn(b);
+	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
+	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
+	assert_true(driver_take_used(&b->d, 0, &used));
 }
 
 /* ---- another size, another file ---- */
@@ -1647,6 +1917,16 @@ static const struct CMUnitTest tests_of_calls[] = {
 	CASE(short_transfers_go_on, set_up),
 	CASE(a_file_system_that_cannot, set_up),
 	CASE(errors_of_ranges, set_up),
+	CASE(a_discard_in_steps, set_up_no_file),
+};
+
+/* With the engine that does not wait. */
+static const struct CMUnitTest tests_of_uring[] = {
+	CASE(a_reset_of_one_that_is_stuck, set_up),
+	CASE(the_end_of_one_that_is_stuck, set_up),
+	CASE(a_kernel_without_memory, set_up),
+	CASE(a_sync_for_many, set_up),
+	CASE(syncs_without_end, set_up),
 };
 
 /* Some hosts, and some sandboxes for tests, have no io_uring. */
@@ -1678,6 +1958,7 @@ int main(void)
 	if (has_io_uring()) {
 		engine = DISK_ENGINE_IO_URING;
 		n_failed += cmocka_run_group_tests(tests, NULL, NULL);
+		n_failed += cmocka_run_group_tests(tests_of_uring, NULL, NULL);
 	}
 	return n_failed;
 }

@@ -5,7 +5,14 @@
 #include "util/metrics.h"
 #include "virtio/rng.h"
 
+#include <errno.h>
 #include <event2/event.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
 
 enum { N_PAGES = 4096, SLOW_MS = 24 * 3600 * 1000 };
 
@@ -216,13 +223,75 @@ static void reset_while_waiting(void **state)
 	assert_int_equal(take(d, head), 16);
 }
 
+enum { RARE = 4242 };
+
+/*
+ * From now on this thread's host is one that has no random bytes yet, where RARE of them are asked
+ * for. The number of the system call is not looked at: we are compiled with those of RISC-V.
+ */
+static bool forbid_getrandom(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RARE, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, GRND_NONBLOCK, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = ARRAY_SIZE(filter), .filter = filter };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void *kick_without_random_bytes(void *ctx)
+{
+	struct driver *d = ctx;
+
+	if (!forbid_getrandom())
+		return NULL;
+	/* However often it is asked. */
+	for (int i = 0; i < 10; i++)
+		driver_kick(d, 0);
+	event_base_loop(d->base, EVLOOP_ONCE);
+	driver_settle(d);
+	return d;
+}
+
+/* C06: at least one byte, always: a request that cannot have it waits, and asks again by itself. */
+static void a_host_without_random_bytes(void **state)
+{
+	struct driver *d = &((struct rig *)*state)->d;
+	const struct driver_buf buf = { driver_alloc(d, RARE, 1), RARE, true };
+	uint16_t head = driver_add(d, 0, &buf, 1);
+	struct driver_used used;
+	pthread_t thread;
+	void *could_forbid;
+
+	assert_int_equal(pthread_create(&thread, NULL, kick_without_random_bytes, d), 0);
+	pthread_join(thread, &could_forbid);
+	if (could_forbid == NULL)
+		skip();
+	assert_false(driver_take_used(d, 0, &used));
+	assert_int_equal(driver_status(d), 15);
+	event_base_loop(d->base, EVLOOP_ONCE);
+	driver_settle(d);
+	assert_int_equal(take(d, head), RARE);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(fills_all_buffers), TEST(a_huge_request), TEST(requests_that_cannot_be),
-		TEST(a_full_queue),      TEST(limited),        TEST(reset_while_waiting),
+		TEST(fills_all_buffers),
+		TEST(a_huge_request),
+		TEST(requests_that_cannot_be),
+		TEST(a_full_queue),
+		TEST(limited),
+		TEST(reset_while_waiting),
+		TEST(a_host_without_random_bytes),
 	};
 
 	log_set_level(LOG_OFF);

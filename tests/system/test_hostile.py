@@ -67,7 +67,7 @@ class Hostile(TestCase):
 
     def outside_ram(self, vm):
         with open(f"/proc/{vm.pid}/smaps", encoding="ascii") as file:
-            return smaps.split(file.read().splitlines(), self.MEMORY)[1]["Rss"]
+            return smaps.split(file.read().splitlines(), self.MEMORY)[1]["Private_Dirty"]
 
     def descriptors(self, vm):
         return len(os.listdir(f"/proc/{vm.pid}/fd"))
@@ -78,7 +78,13 @@ class Hostile(TestCase):
             user, system = file.read().rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
-    def run_hostile(self, engine):
+    def is_at_rest(self, vm):
+        """Is nothing done in a second in which there is nothing to do?"""
+        before = self.loop_seconds(vm)
+        time.sleep(1)
+        return self.loop_seconds(vm) - before < 0.05
+
+    def test_all_devices(self):
         folder = self.folder()
         tap = Tap("hostile0")
         self.addCleanup(tap.close)
@@ -86,19 +92,15 @@ class Hostile(TestCase):
         files_before = sorted(os.listdir(folder))
         begin = time.monotonic()
         vm = self.run_tiny("hostile", "--memory", "64M", "--cpus", "2", "--console", "virtio",
-                           "--disk", f"{writable},id=writable,engine={engine}",
-                           "--disk", f"{constant},id=constant,ro,engine={engine}",
+                           "--disk", f"{writable},id=writable,engine=uring",
+                           "--disk", f"{constant},id=constant,ro,engine=sync",
                            "--net", f"tap={tap.name}", "--vsock", f"cid=42,path={folder}/vsock",
                            "--rng", "on", "--balloon", "stats=1,deflate-on-oom,reporting", stdin="pipe")
         vm.expect("begin\n")
         memory, descriptors = self.outside_ram(vm), self.descriptors(vm)
         vm.expect(re.compile("all is well\n|something is not well\n"))
         memory, descriptors = self.outside_ram(vm) - memory, self.descriptors(vm) - descriptors
-        # A second to come to rest, then one in which nothing is to be done.
-        time.sleep(1)
-        busy = self.loop_seconds(vm)
-        time.sleep(1)
-        busy = self.loop_seconds(vm) - busy
+        eventually("its loop rests", lambda: self.is_at_rest(vm))
         vm.send("k")
         status = vm.wait()
         seconds = time.monotonic() - begin
@@ -113,7 +115,6 @@ class Hostile(TestCase):
             self.assertEqual({line for line in wanted.split() if (line, kind) not in found}, set(), kind)
         self.assertLess(memory, MIB)
         self.assertEqual(descriptors, 0)
-        self.assertLess(busy, 0.05)
         self.assertEqual(read(constant), bytes(SECTOR) + GOOD + bytes(MIB - 2 * SECTOR))
         content = read(writable)
         self.assertEqual(len(content), MIB)
@@ -125,9 +126,3 @@ class Hostile(TestCase):
         # For each device five lines a second, and one that tells how many were left out.
         self.assertLess(len(errors), 6 * self.DEVICES * (seconds + 1))
         self.assertEqual(errors[-1] + "\n", SHUT_DOWN)
-
-    def test_sync(self):
-        self.run_hostile("sync")
-
-    def test_uring(self):
-        self.run_hostile("uring")
