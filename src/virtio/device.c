@@ -112,6 +112,17 @@ void virtio_dev_signal(struct virtio_dev *dev, unsigned int queue)
 		virtio_dev_interrupt(dev, VIRTIO_ISR_QUEUE);
 }
 
+void virtio_dev_signal_all(struct virtio_dev *dev)
+{
+	bool is_wanted = false;
+
+	/* Each is asked: that also notes what the driver has been told of. */
+	for (unsigned int i = 0; i < dev->class->n_queues; i++)
+		is_wanted |= dev->queues[i].is_ready && virtq_wants_irq(&dev->queues[i]);
+	if (is_wanted)
+		virtio_dev_interrupt(dev, VIRTIO_ISR_QUEUE);
+}
+
 void virtio_dev_kick(struct virtio_dev *dev, unsigned int queue)
 {
 	const uint64_t one = 1;

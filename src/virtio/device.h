@@ -180,6 +180,9 @@ __attribute__((warn_unused_result)) bool virtio_dev_pop(struct virtio_dev *dev, 
 /** Interrupt the driver if it wants to hear of what was pushed. Lock held. */
 void virtio_dev_signal(struct virtio_dev *dev, unsigned int queue);
 
+/** The same for all queues, by one interrupt. Lock held. */
+void virtio_dev_signal_all(struct virtio_dev *dev);
+
 /** Have `process` called for the queue, from the loop. Any thread. */
 void virtio_dev_kick(struct virtio_dev *dev, unsigned int queue);
 

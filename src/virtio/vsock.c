@@ -281,7 +281,6 @@ static bool process_tx(struct vsock *vsock)
 			has_more = virtio_dev_is_active(dev);
 		}
 	}
-	virtio_dev_signal(dev, VSOCK_TX);
 	return has_more;
 }
 
@@ -342,7 +341,6 @@ static void send_event(struct vsock *vsock)
 		return;
 	}
 	virtq_push(&dev->queues[VSOCK_EVENT], vsock->rx_chain.head, EVENT_BYTES);
-	virtio_dev_signal(dev, VSOCK_EVENT);
 	vsock->is_event_due = false;
 }
 
@@ -444,7 +442,6 @@ static void fill_buffers(struct vsock *vsock)
 			has_more = has_packets(vsock) && virtio_dev_is_active(dev) &&
 				   fill_buffer(vsock);
 	}
-	virtio_dev_signal(dev, VSOCK_RX);
 	if (has_more && has_packets(vsock))
 		virtio_dev_kick(dev, VSOCK_RX);
 	if (vsock->is_tx_held && vsock->n_resets < VSOCK_RESETS_MAX) {
@@ -557,6 +554,7 @@ static void finish(struct vsock *vsock)
 		drop_all(vsock); /* it may have broken just now */
 		return;
 	}
+	virtio_dev_signal_all(&vsock->dev);
 	listen_again(vsock);
 	set_timer(vsock);
 }

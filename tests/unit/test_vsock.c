@@ -815,6 +815,23 @@ static void many_buffers_at_once(void **state)
 	close(fd);
 }
 
+/* What was sent is given back and credit is told, by one interrupt. */
+static void one_interrupt(void **state)
+{
+	struct bench *b = *state;
+	static const uint8_t bytes[70000];
+	unsigned int n_raised;
+	int fd;
+
+	boot(b);
+	fd = open_from_guest(b, 77, 1000);
+	n_raised = b->d.irq.n_raised;
+	send_data(b, 77, 1000, bytes, sizeof(bytes));
+	assert_int_equal(b->d.irq.n_raised, n_raised + 1);
+	expect(b, CREDIT_UPDATE);
+	close(fd);
+}
+
 /* The host's: V05. Its socket takes some, the ring the rest, and not a byte more. */
 static void host_credit(void **state)
 {
@@ -1818,6 +1835,7 @@ int main(void)
 		TEST(guest_credit),
 		TEST(nonsense_credit),
 		TEST(many_buffers_at_once),
+		TEST(one_interrupt),
 		TEST(host_credit),
 		TEST(more_than_the_credit),
 		TEST(host_goes_with_bytes_waiting),
