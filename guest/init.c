@@ -6,6 +6,8 @@
  *                         without this word an interactive shell runs on the console
  *   televm.end=HOW        afterwards: poweroff (default), reboot, halt or panic
  *
+ * The power key of a keyboard, if there is one, ends the machine too.
+ *
  * It has no C library: a static program of a few KiB touches a handful of pages, and its first
  * line comes after three system calls, so that benchmarks measure the kernel and not us. The same
  * program serves all our initramfs; where there is a list /etc/modules, its modules are loaded.
@@ -330,6 +332,32 @@ static void drain_terminal(void)
 static const unsigned long watched = 1UL << (SIGCHLD - 1) | 1UL << (ENDS_POWEROFF - 1) |
 				     1UL << (ENDS_HALT - 1) | 1UL << (ENDS_REBOOT - 1);
 
+struct input_event {
+	long time[2];
+	unsigned short type;
+	unsigned short code;
+	int value;
+};
+
+/* A process of its own waits for the key, and tells process 1 what busybox's poweroff would. */
+static void watch_power_key(void)
+{
+	enum { EV_KEY = 1, KEY_POWER = 116 };
+	long fd = call(__NR_openat, AT_FDCWD, "/dev/input/event0", O_RDONLY);
+	struct input_event event;
+
+	if (fd < 0)
+		return;
+	if (call(__NR_clone, SIGCHLD, 0, 0, 0, 0) != 0) {
+		call(__NR_close, fd);
+		return;
+	}
+	while (call(__NR_read, fd, &event, sizeof(event)) == sizeof(event))
+		if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
+			call(__NR_kill, 1, ENDS_POWEROFF);
+	call(__NR_exit_group, 0);
+}
+
 static long start(const struct request *request)
 {
 	long pid = call(__NR_clone, SIGCHLD, 0, 0, 0, 0);
@@ -415,6 +443,7 @@ void start_of_program(void)
 	call(__NR_rt_sigprocmask, SIG_BLOCK, &watched, NULL, sizeof(watched));
 	read_request(&request);
 	own_terminal();
+	watch_power_key();
 	wait_for(start(&request), &request);
 	finish(request.end);
 }

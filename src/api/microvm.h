@@ -19,11 +19,13 @@
 
 struct event_base;
 struct microvm;
+struct mmds;
 
 struct microvm_options {
 	const char *id;          /**< of the instance; borrowed */
 	struct event_base *base; /**< borrowed */
 	bool has_boot_timer;
+	size_t mmds_limit; /**< of the metadata in bytes; 0: 51200 */
 	/** The machine has come to its end. */
 	void (*ended)(void *ctx, enum vm_end end);
 	void *ctx;
@@ -42,6 +44,14 @@ const struct vm_config *microvm_get_config(const struct microvm *microvm);
 /** The machine; NULL before its start. */
 struct vm *microvm_get_vm(struct microvm *microvm);
 
+const char *microvm_get_id(const struct microvm *microvm);
+
+/** The metadata store. */
+struct mmds *microvm_get_mmds(struct microvm *microvm);
+
+/** Was something set that only a machine that boots has? Then no snapshot can be loaded. */
+bool microvm_is_boot_path(const struct microvm *microvm);
+
 /* ---- before the start; what is put is taken over in any case ---- */
 
 int microvm_put_boot_source(struct microvm *microvm, struct config_boot_source *boot,
@@ -58,7 +68,18 @@ int microvm_put_serial(struct microvm *microvm, struct config_serial *serial, st
 int microvm_put_cpu(struct microvm *microvm, struct config_cpu *cpu, struct err *err);
 int microvm_put_mmds(struct microvm *microvm, struct config_mmds *mmds, struct err *err);
 int microvm_put_logger(struct microvm *microvm, struct config_logger *logger, struct err *err);
-int microvm_put_metrics(struct microvm *microvm, struct config_metrics *metrics, struct err *err);
+int microvm_put_metrics(struct microvm *microvm, struct config_metrics *config, struct err *err);
+
+/** A whole configuration, completed: in the place of what was put. Taken over in any case, and left
+ * zeroed. */
+int microvm_put_config(struct microvm *microvm, struct vm_config *config, struct err *err);
+
+/** What a disk or network is limited to now. \return -ENOENT: there is none of this id */
+int microvm_get_disk_limits(const struct microvm *microvm, const char *id,
+			    struct rate_limiter_config *limits, struct err *err);
+int microvm_get_net_limits(const struct microvm *microvm, const char *id,
+			   struct rate_limiter_config *rx, struct rate_limiter_config *tx,
+			   struct err *err);
 
 /** All of a configuration file. */
 int microvm_load_file(struct microvm *microvm, const char *path, struct json_notes *notes,
@@ -69,8 +90,18 @@ int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err
 
 /* ---- afterwards ---- */
 
-int microvm_patch_disk(struct microvm *microvm, const char *id, const json_t *body,
-		       struct err *err);
-int microvm_patch_net(struct microvm *microvm, const char *id, const json_t *body, struct err *err);
-int microvm_pause(struct microvm *microvm, struct err *err);
-int microvm_resume(struct microvm *microvm, struct err *err);
+/** Another file for a disk, or the same one again. \param path NULL: as it is \param limits
+ * likewise
+ */
+int microvm_patch_disk(struct microvm *microvm, const char *id, const char *path,
+		       const struct rate_limiter_config *limits, struct err *err);
+int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_config *rx,
+		      const struct rate_limiter_config *tx, struct err *err);
+/** Both do nothing if it is so already. */
+void microvm_pause(struct microvm *microvm);
+void microvm_resume(struct microvm *microvm);
+
+/** The balloon of a machine that was started. \return NULL: it has none, and a sentence says so */
+struct balloon *microvm_get_balloon(struct microvm *microvm, struct err *err);
+int microvm_set_balloon_target(struct microvm *microvm, uint64_t mib, struct err *err);
+int microvm_set_balloon_interval(struct microvm *microvm, unsigned int interval_s, struct err *err);

@@ -3,6 +3,7 @@
 #include "backend/events.h"
 #include "util/bits.h"
 #include "util/log.h"
+#include "util/metrics.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -32,19 +33,30 @@ static void call_io_thread(const struct console *console, long delay_ns)
  * Output.
  */
 
+/* \return how many of the bytes may pass */
+static size_t pass_limit(struct console *console, size_t len)
+{
+	size_t granted = token_bucket_take_some(&console->limit, len);
+
+	console->n_over += len - granted;
+	metrics_add(&metrics.uart.rate_limiter_dropped_bytes, len - granted);
+	return granted;
+}
+
 /* \param has_line is set when the end of a line is among what is taken. It is looked for in the
  * copy: the guest may change what it gave meanwhile. */
 static size_t append(struct console *console, const uint8_t *bytes, size_t len, bool *has_line)
 {
 	unsigned int end = (console->start + console->used) % CONSOLE_RING_SIZE;
 	size_t taken = MIN(len, (size_t)(CONSOLE_RING_SIZE - console->used));
-	size_t before_wrap = MIN(taken, (size_t)(CONSOLE_RING_SIZE - end));
+	size_t kept = pass_limit(console, taken);
+	size_t before_wrap = MIN(kept, (size_t)(CONSOLE_RING_SIZE - end));
 
 	memcpy(console->ring + end, bytes, before_wrap);
-	memcpy(console->ring, bytes + before_wrap, taken - before_wrap);
+	memcpy(console->ring, bytes + before_wrap, kept - before_wrap);
 	*has_line |= memchr(console->ring + end, '\n', before_wrap) != NULL ||
-		     memchr(console->ring, '\n', taken - before_wrap) != NULL;
-	console->used += (unsigned int)taken;
+		     memchr(console->ring, '\n', kept - before_wrap) != NULL;
+	console->used += (unsigned int)kept;
 	return taken;
 }
 
@@ -283,6 +295,9 @@ void console_flush(struct console *console, unsigned int timeout_ms)
 	}
 	if (!console->is_out_dead)
 		tell_lost(console->used + console->n_lost);
+	if (console->n_over > 0)
+		log_warn("console: %llu bytes of output were over its limit and are lost",
+			 (unsigned long long)console->n_over);
 }
 
 /*
@@ -508,6 +523,11 @@ int console_init(struct console *console, struct event_base *base, int in_fd, in
 	}
 	start_reading(console);
 	return 0;
+}
+
+void console_set_limit(struct console *console, const struct token_bucket_config *limit)
+{
+	token_bucket_init(&console->limit, limit);
 }
 
 void console_deinit(struct console *console)

@@ -15,6 +15,9 @@
  * were lost. So no guest hangs on a terminal stopped by its user. A reader that is gone or a full
  * disk (EPIPE, EIO, ENOSPC) ends the output for good.
  *
+ * A limit, if one is set, comes before all that: bytes beyond it are taken, thrown away and
+ * counted.
+ *
  * Input. The I/O thread reads one small buffer and reads no more until the guest has taken it, so
  * that a flood stays in the pipe it came by. The end of input is no event for the guest.
  *
@@ -24,6 +27,7 @@
  */
 #pragma once
 
+#include "backend/rate_limiter.h"
 #include "backend/stream.h"
 #include "util/err.h"
 
@@ -77,6 +81,8 @@ struct console {
 	bool was_refused; /**< output_ready() is due */
 	bool is_dropping;
 	uint64_t n_lost;
+	struct token_bucket limit; /**< of bytes of output */
+	uint64_t n_over;           /**< bytes that it did not let pass */
 	unsigned int start;
 	unsigned int used;
 	uint8_t ring[CONSOLE_RING_SIZE];
@@ -93,6 +99,9 @@ __attribute__((warn_unused_result)) int console_init(struct console *console,
 						     struct event_base *base, int in_fd, int out_fd,
 						     const struct console_ops *ops, void *ctx,
 						     struct err *err);
+
+/** Let no more output pass than this. Before there is any. */
+void console_set_limit(struct console *console, const struct token_bucket_config *limit);
 
 /**
  * Output of the guest. Any thread; never waits.

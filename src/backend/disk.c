@@ -230,13 +230,13 @@ static int change_file(struct disk *disk, struct file *file, struct err *err)
 	if (!disk_drain(disk, DISK_PATIENCE_MS))
 		return err_set(err, -EBUSY, "'%s' does not answer", disk->path);
 	/* The new file may be the old one, whose lock of ours would keep us out. */
-	(void)set_lock(disk->fd, F_UNLCK);
+	disk_unlock(disk);
 	result = lock_file(file, disk->is_read_only, err);
 	if (result == 0 && disk->ops->set_fd != NULL)
 		result = disk->ops->set_fd(disk, file->fd, err);
 	if (result != 0) {
 		(void)set_lock(file->fd, F_UNLCK);
-		(void)set_lock(disk->fd, lock_type(disk->is_read_only));
+		disk_lock(disk);
 		return result;
 	}
 	close(disk->fd);
@@ -262,6 +262,16 @@ int disk_set_file_take_fd(struct disk *disk, int fd, const char *path, struct er
 	return 0;
 }
 
+void disk_unlock(struct disk *disk)
+{
+	(void)set_lock(disk->fd, F_UNLCK);
+}
+
+void disk_lock(struct disk *disk)
+{
+	(void)set_lock(disk->fd, lock_type(disk->is_read_only));
+}
+
 int disk_update_size(struct disk *disk, struct err *err)
 {
 	struct file file = { .fd = disk->fd, .path = disk->path };
@@ -277,7 +287,7 @@ void disk_close(struct disk *disk)
 	if (disk->ops == NULL)
 		return;
 	/* An io_uring that is closed holds its file a little longer, and with it the lock. */
-	(void)set_lock(disk->fd, F_UNLCK);
+	disk_unlock(disk);
 	if (disk->ops->deinit != NULL)
 		disk->ops->deinit(disk);
 	if (disk->zeros != NULL)

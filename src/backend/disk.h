@@ -139,6 +139,13 @@ __attribute__((warn_unused_result)) int disk_open(struct disk *disk, const char 
 __attribute__((warn_unused_result)) int disk_set_file_take_fd(struct disk *disk, int fd,
 							      const char *path, struct err *err);
 
+/** Let go of the lock on the file for a while: the same file may then be opened for another disk.
+ */
+void disk_unlock(struct disk *disk);
+
+/** Take it again. */
+void disk_lock(struct disk *disk);
+
 /** Find out the size of the file again. */
 __attribute__((warn_unused_result)) int disk_update_size(struct disk *disk, struct err *err);
 

@@ -118,16 +118,27 @@ static void pay_back(struct token_bucket *bucket, uint64_t amount)
 		bucket->tokens = (int64_t)MIN(bucket->tokens + (i128)amount, (i128)full(bucket));
 }
 
-static struct token_bucket full_bucket(const struct token_bucket_config *config)
+void token_bucket_init(struct token_bucket *bucket, const struct token_bucket_config *config)
 {
-	struct token_bucket bucket = {
+	*bucket = (struct token_bucket){
 		.config = *config,
 		.burst = config->one_time_burst,
 		.filled_ns = now_ns(),
 	};
+	bucket->tokens = full(bucket);
+}
 
-	bucket.tokens = full(&bucket);
-	return bucket;
+uint64_t token_bucket_take_some(struct token_bucket *bucket, uint64_t amount)
+{
+	uint64_t granted;
+
+	if (!has_limit(bucket))
+		return amount;
+	refill(bucket, now_ns());
+	granted = MIN(amount, bucket->burst);
+	granted += MIN(amount - granted, (uint64_t)MAX(bucket->tokens, INT64_C(0)));
+	pay(bucket, granted);
+	return granted;
 }
 
 /* ---- both ---- */
@@ -176,8 +187,8 @@ int rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_con
 		if (limiter->timer == NULL)
 			return err_set(err, -ENOMEM, "rate limit: no memory for its timer");
 	}
-	limiter->bandwidth = full_bucket(&config->bandwidth);
-	limiter->ops = full_bucket(&config->ops);
+	token_bucket_init(&limiter->bandwidth, &config->bandwidth);
+	token_bucket_init(&limiter->ops, &config->ops);
 	/* What was refused by the old limits may pass by the new ones. */
 	if (limiter->is_waiting)
 		arm(limiter, 0);

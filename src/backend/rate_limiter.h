@@ -38,6 +38,13 @@ struct token_bucket {
 	uint64_t filled_ns; /**< monotonic: up to when `tokens` is right */
 };
 
+/** A full bucket. For who drops what it does not grant, and has a lock of its own. */
+void token_bucket_init(struct token_bucket *bucket, const struct token_bucket_config *config);
+
+/** Take up to \p amount tokens, without waiting or debt. \return how many there were */
+__attribute__((warn_unused_result)) uint64_t token_bucket_take_some(struct token_bucket *bucket,
+								    uint64_t amount);
+
 struct rate_limiter {
 	struct token_bucket bandwidth;
 	struct token_bucket ops;

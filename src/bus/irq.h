@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include "util/metrics.h"
+
 #include <stdint.h>
 
 struct irq_sink {
@@ -25,6 +27,7 @@ struct irq_line {
 
 static inline void irq_raise(const struct irq_line *line)
 {
+	metrics_inc(&metrics.interrupts.triggers);
 	line->sink->raise(line->sink, line->source);
 }
 

@@ -78,31 +78,60 @@ static bool is_help(const char *arg)
 	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
+/* The flag at argv[*at], which is moved to its last argument. */
+static int parse_flag(const struct option_row *rows, int argc, char **argv, int *at, uint64_t *seen,
+		      void *target, struct err *err)
+{
+	const struct option_row *row = find_row(rows, argv[*at]);
+	const char *value;
+	int ret;
+
+	if (row == NULL)
+		return refuse_flag(rows, argv[*at], err);
+	ASSERT(row - rows < OPTIONS_MAX);
+	if ((*seen & BIT(row - rows)) != 0 && !row->may_repeat)
+		return err_set(err, -EINVAL, "%s is given twice", row->name);
+	*seen |= BIT(row - rows);
+	ret = take_value(rows, row, argc, argv, at, &value, err);
+	return ret != 0 ? ret : row->set(target, value, err);
+}
+
 int options_parse(const struct option_row *rows, int argc, char **argv, void *target,
 		  struct err *err)
 {
 	uint64_t seen = 0;
+	int ret = 0;
 
-	for (int i = 0; i < argc; i++) {
-		const struct option_row *row = find_row(rows, argv[i]);
-		const char *value;
-		int ret;
-
+	for (int i = 0; i < argc && ret == 0; i++) {
 		if (is_help(argv[i]))
 			return 1;
-		if (row == NULL)
-			return refuse_flag(rows, argv[i], err);
-		ASSERT(row - rows < OPTIONS_MAX);
-		if ((seen & BIT(row - rows)) != 0 && !row->may_repeat)
-			return err_set(err, -EINVAL, "%s is given twice", row->name);
-		seen |= BIT(row - rows);
-		ret = take_value(rows, row, argc, argv, &i, &value, err);
-		if (ret == 0)
-			ret = row->set(target, value, err);
-		if (ret != 0)
-			return ret;
+		ret = parse_flag(rows, argc, argv, &i, &seen, target, err);
 	}
-	return 0;
+	return ret;
+}
+
+/* "-" alone is an operand, as standard input is for many programs. */
+static bool is_flag(const char *arg)
+{
+	return arg[0] == '-' && arg[1] != '\0';
+}
+
+int options_parse_operands(const struct option_row *rows, int argc, char **argv, int *n_operands,
+			   void *target, struct err *err)
+{
+	uint64_t seen = 0;
+	int ret = 0;
+
+	*n_operands = 0;
+	for (int i = 0; i < argc && ret == 0; i++) {
+		if (is_help(argv[i]))
+			return 1;
+		if (is_flag(argv[i]))
+			ret = parse_flag(rows, argc, argv, &i, &seen, target, err);
+		else
+			argv[(*n_operands)++] = argv[i];
+	}
+	return ret;
 }
 
 static int parse_key(const struct option_row *rows, const char *key, void *target, uint64_t *seen,
@@ -161,10 +190,14 @@ char *options_cut_item(char **rest)
 	return item;
 }
 
-/* A line with "--flag VALUE" on the left and a line of help on the right. */
+/* A line with "--flag VALUE" on the left and a line of help on the right; a long flag has a line of
+ * its own. */
 static size_t help_line(char *buf, size_t size, const char *left, const char *right, size_t len)
 {
-	int written = snprintf(buf, size, "  %-*s %.*s\n", HELP_COLUMN, left, (int)len, right);
+	const bool is_long = strlen(left) > HELP_COLUMN;
+	int written =
+		snprintf(buf, size, "  %-*s%s%*s%.*s\n", HELP_COLUMN, left, is_long ? "\n" : "",
+			 is_long ? HELP_COLUMN + 3 : 1, "", (int)len, right);
 
 	return MIN((size_t)written, size - 1);
 }
@@ -194,4 +227,17 @@ void options_help(const struct option_row *rows, char *buf, size_t size)
 
 	for (; rows->name != NULL; rows++)
 		used += help_row(rows, buf + used, size - used);
+}
+
+void options_words(const struct option_row *rows, char *buf, size_t size)
+{
+	size_t used = strlen(buf);
+
+	for (; rows->name != NULL; rows++) {
+		int written = snprintf(buf + used, size - used, "%s%s%s\n", rows->name,
+				       rows->value_name == NULL ? "" : " ",
+				       rows->value_name == NULL ? "" : rows->value_name);
+
+		used += MIN((size_t)written, size - used - 1);
+	}
 }

@@ -35,6 +35,16 @@ __attribute__((warn_unused_result)) int options_parse(const struct option_row *r
 						      char **argv, void *target, struct err *err);
 
 /**
+ * As options_parse(), with operands before, between and behind the flags.
+ * \param argv the operands are moved to its front, in their order
+ * \param n_operands set to how many there are
+ */
+__attribute__((warn_unused_result)) int options_parse_operands(const struct option_row *rows,
+							       int argc, char **argv,
+							       int *n_operands, void *target,
+							       struct err *err);
+
+/**
  * Parse "key,key=value,...": each key at most once if its row says no other.
  * \param rows their names have no dashes
  * \param keys changed
@@ -53,3 +63,6 @@ char *options_cut_item(char **rest);
 
 /** Append the help of all rows to the text in \p buf, which stays terminated and within \p size. */
 void options_help(const struct option_row *rows, char *buf, size_t size);
+
+/** Append a line "--flag VALUE" for each row: what a shell completes with. */
+void options_words(const struct option_row *rows, char *buf, size_t size);

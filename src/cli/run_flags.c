@@ -6,6 +6,7 @@
 #include "util/parse.h"
 
 #include <errno.h>
+#include <stddef.h>
 
 static int set_kernel(void *target, const char *value, struct err *err)
 {
@@ -92,6 +93,26 @@ static int set_log_level(void *target, const char *value, struct err *err)
 	return vm_config_set_log_level(target, value, err);
 }
 
+static int set_print_config(void *target, const char *value, struct err *err)
+{
+	struct run_options *options = target;
+
+	(void)value;
+	(void)err;
+	options->prints_config = true;
+	return 0;
+}
+
+static int set_api_sock(void *target, const char *value, struct err *err)
+{
+	(void)err;
+	((struct run_options *)target)->api_sock = value;
+	return 0;
+}
+
+/* Most setters are handed the options and take them for the configuration. */
+static_assert(offsetof(struct run_options, config) == 0, "it is at the same place");
+
 const struct option_row run_flags[] = {
 	{ "--kernel", "FILE", "RISC-V Linux Image, also gzipped or with an EFI stub", set_kernel,
 	  false },
@@ -131,16 +152,20 @@ const struct option_row run_flags[] = {
 	  "guest memory in 2 MiB pages that the host has reserved:\nfaster, takes all of it at "
 	  "once",
 	  set_huge_pages, false },
-	{ "--log-level", "LEVEL", "off, error, warn, info (default) or debug", set_log_level,
+	{ "--api-sock", "FILE", "serve the API on this Unix socket, as for 'televm ctl'",
+	  set_api_sock, false },
+	{ "--log-level", "LEVEL", "off, error, warn, info (default), debug or trace", set_log_level,
 	  false },
+	{ "--print-config", NULL, "print all this as JSON for --config-file, run nothing",
+	  set_print_config, false },
 	{ 0 },
 };
 
-int cli_parse_run(int argc, char **argv, struct vm_config *config, struct err *err)
+int cli_parse_run(int argc, char **argv, struct run_options *options, struct err *err)
 {
-	int ret = options_parse(run_flags, argc, argv, config, err);
+	int ret = options_parse(run_flags, argc, argv, options, err);
 
-	if (ret == 0 && config->kernel_path == NULL)
+	if (ret == 0 && options->config.kernel_path == NULL)
 		return err_set(err, -EINVAL, "which kernel? --kernel FILE is needed");
 	return ret;
 }

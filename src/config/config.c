@@ -1,6 +1,7 @@
 #include "config/config.h"
 
 #include "config/names.h"
+#include "config/parts.h"
 #include "util/assert.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
@@ -26,17 +27,37 @@ static_assert(ARRAY_SIZE(console_names) == CONFIG_CONSOLE_OFF + 1, "a name for e
 
 static const char *const log_level_names[] = {
 	[LOG_OFF] = "off",   [LOG_ERROR] = "error", [LOG_WARN] = "warn",
-	[LOG_INFO] = "info", [LOG_DEBUG] = "debug",
+	[LOG_INFO] = "info", [LOG_DEBUG] = "debug", [LOG_TRACE] = "trace",
 };
-static_assert(ARRAY_SIZE(log_level_names) == LOG_DEBUG + 1, "a name for each");
+static_assert(ARRAY_SIZE(log_level_names) == LOG_TRACE + 1, "a name for each");
+
+/* Firecracker's. Words that mean nothing here do no harm; who wants the serial console asks for it
+ * with a line of his own. */
+static const char default_boot_args[] =
+	"reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd "
+	"swiotlb=noforce";
+
+/* Some callers have it on the stack. */
+static_assert(sizeof(struct vm_config) <= (size_t)8 * KIB, "moderate");
 
 void vm_config_init(struct vm_config *config)
 {
 	*config = (struct vm_config){
 		.vcpu_count = 1,
 		.mem_bytes = 256 * MIB,
-		.log_level = LOG_INFO,
+		.logger = { .level = LOG_INFO },
 		.rng = { .is_wanted = true },
+	};
+}
+
+void vm_config_init_api(struct vm_config *config)
+{
+	*config = (struct vm_config){
+		.vcpu_count = 1,
+		.mem_bytes = 128 * MIB,
+		.logger = { .level = LOG_INFO },
+		.is_api_form = true,
+		.has_power_key = true,
 	};
 }
 
@@ -46,7 +67,10 @@ void vm_config_deinit(struct vm_config *config)
 	free(config->initrd_path);
 	free(config->cmdline);
 	free(config->append);
+	free(config->boot_args);
+	config_cpu_deinit(&config->cpu);
 	config_devices_deinit(config);
+	config_services_deinit(config);
 	*config = (struct vm_config){ 0 };
 }
 
@@ -89,8 +113,19 @@ int vm_config_set_log_level(struct vm_config *config, const char *name, struct e
 
 	if (found < 0)
 		return found;
-	config->log_level = (enum log_level)found;
+	config->logger.level = (enum log_level)found;
+	config->logger.has_level = true;
 	return 0;
+}
+
+const char *vm_config_irqchip_name(enum config_irqchip irqchip)
+{
+	return irqchip_names[irqchip];
+}
+
+const char *vm_config_console_name(enum config_console console)
+{
+	return console_names[console];
 }
 
 static const char *default_cmdline(const struct vm_config *config)
@@ -127,6 +162,19 @@ static bool has_word(const char *text, const char *start)
 	return at != NULL;
 }
 
+static int add_root(struct vm_config *config, const struct config_disk *root, struct err *err)
+{
+	cleanup_free char *text = NULL;
+
+	if (asprintf(&text, "root=%s%s %s", root->partuuid != NULL ? "PARTUUID=" : "/dev/vda",
+		     root->partuuid != NULL ? root->partuuid : "",
+		     root->is_read_only ? "ro" : "rw") < 0) {
+		text = NULL;
+		return err_set(err, -ENOMEM, "no memory for the kernel command line");
+	}
+	return add_to_cmdline(config, text, err);
+}
+
 /*
  * A disk without an initramfs is there to be booted from. Who names a root on the command line
  * knows better.
@@ -134,7 +182,6 @@ static bool has_word(const char *text, const char *start)
 static int choose_root(struct vm_config *config, struct err *err)
 {
 	struct config_disk *first = &config->disks[0];
-	cleanup_free char *text = NULL;
 
 	if (config->n_disks == 0 || has_word(config->cmdline, "root="))
 		return 0;
@@ -143,13 +190,7 @@ static int choose_root(struct vm_config *config, struct err *err)
 			return 0;
 		first->is_root = true;
 	}
-	if (asprintf(&text, "root=%s%s %s", first->partuuid != NULL ? "PARTUUID=" : "/dev/vda",
-		     first->partuuid != NULL ? first->partuuid : "",
-		     first->is_read_only ? "ro" : "rw") < 0) {
-		text = NULL;
-		return err_set(err, -ENOMEM, "no memory for the kernel command line");
-	}
-	return add_to_cmdline(config, text, err);
+	return add_root(config, first, err);
 }
 
 static int complete_cmdline(struct vm_config *config, struct err *err)
@@ -165,13 +206,28 @@ static int complete_cmdline(struct vm_config *config, struct err *err)
 	return ret;
 }
 
+/* As Firecracker does it: what it adds comes last, and so wins, whatever was asked for. */
+static int make_api_cmdline(struct vm_config *config, struct err *err)
+{
+	const char *args = config->boot_args != NULL ? config->boot_args : default_boot_args;
+	const struct config_disk *root = config_root_disk(config);
+	int ret = vm_config_set_string(&config->cmdline, args, err);
+
+	if (ret != 0 || config->has_exact_cmdline)
+		return ret;
+	ret = add_to_cmdline(config, "pci=off", err);
+	return ret != 0 || root == NULL ? ret : add_root(config, root, err);
+}
+
 int vm_config_complete(struct vm_config *config, struct err *err)
 {
 	int ret = config_devices_complete(config, err);
 
-	if (ret == 0)
+	if (ret == 0 && config->is_api_form)
+		ret = make_api_cmdline(config, err);
+	else if (ret == 0)
 		ret = complete_cmdline(config, err);
-	if (ret == 0)
+	if (ret == 0 && !config->is_api_form)
 		ret = choose_root(config, err);
 	return ret != 0 ? ret : vm_config_validate(config, err);
 }
@@ -245,16 +301,35 @@ static int validate_vcpus(unsigned int count, struct err *err)
 	return 0;
 }
 
-int vm_config_validate(const struct vm_config *config, struct err *err)
+int config_validate_boot(const struct vm_config *config, struct err *err)
 {
 	int ret = validate_files(config, err);
 
-	if (ret == 0)
-		ret = validate_vcpus(config->vcpu_count, err);
+	return ret != 0 || config->boot_args == NULL ? ret
+						     : validate_cmdline(config->boot_args, err);
+}
+
+int config_validate_rest(const struct vm_config *config, struct err *err)
+{
+	int ret = validate_vcpus(config->vcpu_count, err);
+
 	if (ret == 0)
 		ret = validate_memory(config->mem_bytes, err);
 	if (ret == 0)
+		ret = config_cpu_validate(&config->cpu, err);
+	if (ret == 0)
 		ret = config_devices_validate(config, err);
+	if (ret == 0)
+		ret = config_services_validate(config, err);
+	return ret;
+}
+
+int vm_config_validate(const struct vm_config *config, struct err *err)
+{
+	int ret = config_validate_boot(config, err);
+
+	if (ret == 0)
+		ret = config_validate_rest(config, err);
 	/* Last: what it says of the devices has been judged. */
 	if (ret == 0)
 		ret = validate_cmdline(config->cmdline, err);

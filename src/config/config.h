@@ -1,17 +1,21 @@
 /*
- * What a VM shall be: one structure, whoever fills it (flags of the command line; later a file and
- * the API), and one validator, so that a mistake is told in the same words everywhere.
+ * What a VM shall be: one structure, whoever fills it (flags of the command line, a file, the API),
+ * and one validator, so that a mistake is told in the same words everywhere.
  *
  *	vm_config_init(&config);
  *	vm_config_set_string(&config.kernel_path, text, &err);   and so on
  *	vm_config_complete(&config, &err);
+ *
+ * A file and the API begin with vm_config_init_api(), and put whole parts (config/config_json.h).
  *
  * Only what can be judged from the structure alone is judged here. Whether files exist and what the
  * host can give is found out by those who open and ask.
  */
 #pragma once
 
+#include "config/cpu.h"
 #include "config/devices.h"
+#include "config/services.h"
 #include "util/err.h"
 #include "util/log.h"
 
@@ -24,75 +28,6 @@ enum config_console { CONFIG_CONSOLE_SERIAL, CONFIG_CONSOLE_VIRTIO, CONFIG_CONSO
 
 /** Pages of guest memory: of 4 KiB, the host's transparent huge ones, or reserved ones of 2 MiB. */
 enum config_pages { CONFIG_PAGES_SMALL, CONFIG_PAGES_TRANSPARENT, CONFIG_PAGES_2M };
-
-enum {
-	CONFIG_CPU_OFF_MAX = 64,
-	CONFIG_CPU_REGS_MAX = 64,
-	CONFIG_CPU_CAPS_MAX = 32,
-};
-
-/** Bits of a register of KVM's (ONE_REG) that each vCPU begins with: those of `mask` are set to
- * `value`. */
-struct config_cpu_reg {
-	uint64_t id;
-	uint64_t mask;
-	uint64_t value;
-};
-
-/** What of the host's vCPU the guest shall not have, and how it begins: `/cpu-config`. */
-struct config_cpu {
-	bool is_set;
-	char *isa_off[CONFIG_CPU_OFF_MAX]; /**< names of ISA extensions as in the device tree: "v"
-					    */
-	unsigned int n_isa_off;
-	char *sbi_off[CONFIG_CPU_OFF_MAX]; /**< names of SBI extensions: "pmu" */
-	unsigned int n_sbi_off;
-	struct config_cpu_reg regs[CONFIG_CPU_REGS_MAX];
-	unsigned int n_regs;
-	/** KVM capabilities that are needed (positive) or not asked for (negative, -1 - N) */
-	int32_t capabilities[CONFIG_CPU_CAPS_MAX];
-	unsigned int n_capabilities;
-};
-
-/** Where the serial console's output goes. */
-struct config_serial {
-	char *out_path;                   /**< a file or FIFO; NULL: standard output */
-	struct token_bucket_config limit; /**< of bytes: what is more is dropped. size 0: none */
-};
-
-/** The metadata service; what it serves is not part of the configuration. */
-struct config_mmds {
-	bool is_set;
-	char *nets[CONFIG_NETS_MAX]; /**< ids of the networks that reach it */
-	unsigned int n_nets;
-	unsigned int version; /**< 1 or 2 */
-	uint32_t ipv4;        /**< in the host's byte order; 169.254.169.254 */
-	bool imds_compat;
-};
-
-/** The log, of the process. */
-struct config_logger {
-	char *path; /**< NULL: standard error */
-	bool has_level;
-	enum log_level level;
-	char *module; /**< only lines of files whose path under src/ begins so; NULL: all */
-	bool show_level;
-	bool show_origin;
-};
-
-struct config_property {
-	char *name;
-	char *value;
-};
-
-enum { CONFIG_PROPERTIES_MAX = 16 };
-
-struct config_metrics {
-	char *path; /**< NULL: none are written */
-	bool emit_id;
-	struct config_property properties[CONFIG_PROPERTIES_MAX];
-	unsigned int n_properties;
-};
 
 enum {
 	VM_CONFIG_VCPUS_MAX = 32,
@@ -108,6 +43,9 @@ struct vm_config {
 	char *initrd_path; /**< NULL: none */
 	char *cmdline;     /**< the guest's whole command line once completed */
 	char *append;      /**< to be added to it by vm_config_complete(), NULL afterwards */
+	char *boot_args;   /**< of the API's form: what `cmdline` is made of; NULL: the default */
+	bool is_api_form;  /**< begun by vm_config_init_api() */
+	bool has_exact_cmdline; /**< of that form: nothing is added to `boot_args` */
 	unsigned int vcpu_count;
 	uint64_t mem_bytes;
 	enum config_irqchip irqchip;
@@ -123,7 +61,6 @@ struct vm_config {
 	struct config_mmds mmds;
 	struct config_logger logger;
 	struct config_metrics metrics;
-	enum log_level log_level;
 	struct config_disk
 		disks[CONFIG_DISKS_MAX]; /**< in the order in which the guest finds them */
 	unsigned int n_disks;
@@ -136,6 +73,12 @@ struct vm_config {
 
 /** Fill with the defaults: 1 vCPU, 256 MiB, serial console. */
 void vm_config_init(struct vm_config *config);
+
+/**
+ * Fill with Firecracker's defaults, for who configures by its API or its file: 1 vCPU, 128 MiB,
+ * serial console, no devices, and its command line.
+ */
+void vm_config_init_api(struct vm_config *config);
 
 /** Free the strings. Legal on a zeroed object, and twice. */
 void vm_config_deinit(struct vm_config *config);
@@ -156,7 +99,12 @@ __attribute__((warn_unused_result)) int vm_config_set_irqchip(struct vm_config *
 __attribute__((warn_unused_result)) int vm_config_set_console(struct vm_config *config,
 							      const char *name, struct err *err);
 
-/** Set the log level by name: off, error, warn, info, debug. \return 0; -EINVAL names them */
+/** \return the name by which vm_config_set_irqchip() and vm_config_set_console() know it */
+const char *vm_config_irqchip_name(enum config_irqchip irqchip);
+const char *vm_config_console_name(enum config_console console);
+
+/** Set the log level by name: off, error, warn, info, debug, trace. \return 0; -EINVAL names them
+ */
 __attribute__((warn_unused_result)) int vm_config_set_log_level(struct vm_config *config,
 								const char *name, struct err *err);
 

@@ -8,6 +8,11 @@
  * file and API meet the same checks.
  *
  * Objects of jansson are borrowed when they are arguments and given away when they are returned.
+ * Whoever starts the process calls json_object_seed(0) first: else jansson opens /dev/urandom when
+ * it makes its first object.
+ *
+ * Strings that were read are UTF-8 without NUL, but may have control characters. A sentence may
+ * quote what the command line or the host gave, which is any bytes.
  */
 #pragma once
 
@@ -33,13 +38,16 @@ __attribute__((warn_unused_result)) int json_parse_object(const char *text, size
 
 /* ---- bodies: \return 0; -EINVAL with a sentence; -ENOMEM ---- */
 
-/* Into a zeroed object, whose strings are then owned by it. */
+/* Into a zeroed object, whose strings are then owned by it: config_x_deinit() frees what is not
+ * put. After a failure it is zeroed again. */
 
 struct config_boot_source {
 	char *kernel_path;
 	char *initrd_path;
-	char *cmdline;
+	char *boot_args; /**< NULL: the default */
 };
+
+void config_boot_source_deinit(struct config_boot_source *boot);
 
 /** PUT /boot-source */
 int boot_source_from_json(struct config_boot_source *boot, const json_t *body, struct err *err);
@@ -64,7 +72,7 @@ int rng_from_json(struct config_rng *rng, const json_t *body, struct err *err);
 int serial_from_json(struct config_serial *serial, const json_t *body, struct err *err);
 
 /** PUT /metrics */
-int metrics_from_json(struct config_metrics *metrics, const json_t *body, struct err *err);
+int metrics_from_json(struct config_metrics *part, const json_t *body, struct err *err);
 
 /** PUT /mmds/config */
 int mmds_from_json(struct config_mmds *mmds, const json_t *body, struct json_notes *notes,
@@ -75,7 +83,7 @@ int cpu_from_json(struct config_cpu *cpu, const json_t *body, struct err *err);
 
 /* On top of what is there. */
 
-/** PUT /logger: fields that are not there stay as they are. */
+/** PUT /logger: fields that are not there stay as they are, and all of them after a failure. */
 int logger_from_json(struct config_logger *logger, const json_t *body, struct err *err);
 
 /** What /machine-config is about; the other fields of the configuration are not its own. */
@@ -87,15 +95,24 @@ struct config_machine {
 	enum config_pages pages;
 };
 
-/** PUT (all but two fields may be left out) or PATCH (at least one is needed) /machine-config. */
+/**
+ * PUT (all but two fields may be left out, and then have their defaults) or PATCH (at least one is
+ * needed) /machine-config.
+ * \return as the others; -ENODATA: a PATCH of nothing, with Firecracker's whole sentence
+ */
 int machine_from_json(struct config_machine *machine, const json_t *body, bool is_patch,
 		      struct json_notes *notes, struct err *err);
 
-/** PATCH /drives/ID: \p path is NULL when it is not there, \p limits are changed where asked. */
+/**
+ * PATCH /drives/ID.
+ * \param path set to a string that the caller frees; NULL: it is not there
+ * \param limits changed where asked
+ * \return as the others; -ESRCH: the body is about another id, with Firecracker's whole sentence
+ */
 int disk_patch_from_json(const char *id, char **path, struct rate_limiter_config *limits,
 			 const json_t *body, struct err *err);
 
-/** PATCH /network-interfaces/ID */
+/** PATCH /network-interfaces/ID, likewise. */
 int net_patch_from_json(const char *id, struct rate_limiter_config *rx,
 			struct rate_limiter_config *tx, const json_t *body, struct err *err);
 
@@ -110,7 +127,11 @@ int hinting_from_json(bool *acknowledge_on_stop, const json_t *body, struct err 
 
 /* ---- into the configuration: checked against all of it, in the place of what was there ----
  *
- * What is put is taken over, in any case. \return 0; -EINVAL with a sentence; -ENOMEM */
+ * What is put is taken over and zeroed, in any case; when it is refused, nothing is changed.
+ * Devices have their ids. \return 0; -EINVAL with a sentence
+ *
+ * A vm_config_check_x() says what the put would say, and changes nothing: for who opens files
+ * between the two. */
 
 int vm_config_put_boot_source(struct vm_config *config, struct config_boot_source *boot,
 			      struct err *err);
@@ -126,6 +147,20 @@ int vm_config_put_serial(struct vm_config *config, struct config_serial *serial,
 int vm_config_put_cpu(struct vm_config *config, struct config_cpu *cpu, struct err *err);
 int vm_config_put_mmds(struct vm_config *config, struct config_mmds *mmds, struct err *err);
 
+int vm_config_put_logger(struct vm_config *config, struct config_logger *logger, struct err *err);
+int vm_config_put_metrics(struct vm_config *config, struct config_metrics *part, struct err *err);
+
+int vm_config_check_boot_source(const struct vm_config *config,
+				const struct config_boot_source *boot, struct err *err);
+int vm_config_check_disk(const struct vm_config *config, const struct config_disk *disk,
+			 struct err *err);
+int vm_config_check_net(const struct vm_config *config, const struct config_net *net,
+			struct err *err);
+int vm_config_check_vsock(const struct vm_config *config, const struct config_vsock *vsock,
+			  struct err *err);
+int vm_config_check_serial(const struct vm_config *config, const struct config_serial *serial,
+			   struct err *err);
+
 /** The current values, for a PATCH of /machine-config. */
 void vm_config_get_machine(const struct vm_config *config, struct config_machine *machine);
 
@@ -139,11 +174,16 @@ json_t *balloon_to_json(const struct config_balloon *balloon);
 json_t *vm_config_to_json(const struct vm_config *config);
 
 /**
- * Read a configuration file (or its text): all of its parts, in an order that satisfies the checks.
+ * Take in a configuration file's object: all of its parts, in an order that satisfies the checks.
  * Unknown names at the top are passed over.
- * \param config as vm_config_init_api() left it
+ * \param config as vm_config_init_api() left it; after a failure there are parts in it
  * \return 0; -EINVAL with a sentence that begins with the part's name; -errno
  */
+__attribute__((warn_unused_result)) int vm_config_load(struct vm_config *config,
+						       const json_t *object,
+						       struct json_notes *notes, struct err *err);
+
+/** Read such a file, whose name is then in the sentences. */
 __attribute__((warn_unused_result)) int vm_config_load_file(struct vm_config *config,
 							    const char *path,
 							    struct json_notes *notes,

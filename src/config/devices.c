@@ -86,7 +86,7 @@ static int name_by_place(char **id, const char *kind, unsigned int place, struct
 	return err_set(err, -ENOMEM, "no memory for a device's name");
 }
 
-static void put_root_first(struct vm_config *config)
+void config_put_root_first(struct vm_config *config)
 {
 	for (unsigned int i = 0; i < config->n_disks; i++) {
 		struct config_disk root = config->disks[i];
@@ -103,7 +103,7 @@ int config_devices_complete(struct vm_config *config, struct err *err)
 {
 	int ret = 0;
 
-	put_root_first(config);
+	config_put_root_first(config);
 	for (unsigned int i = 0; i < config->n_disks && ret == 0; i++)
 		ret = name_by_place(&config->disks[i].id, "disk", i, err);
 	for (unsigned int i = 0; i < config->n_nets && ret == 0; i++)
@@ -172,7 +172,8 @@ static int validate_disk(const struct vm_config *config, unsigned int i, struct 
 			return err_set(err, -EINVAL, "two disks have the id '%s'", disk->id);
 		if (config->disks[j].is_root && disk->is_root)
 			return err_set(err, -EINVAL,
-				       "disks '%s' and '%s': only one can be the root",
+				       "A root block device already exists! It is '%s', and '%s' "
+				       "cannot be one too",
 				       config->disks[j].id, disk->id);
 	}
 	return 0;
@@ -182,6 +183,28 @@ static bool is_same_tap(const struct config_net *a, const struct config_net *b)
 {
 	return a->kind == CONFIG_NET_TAP && b->kind == CONFIG_NET_TAP &&
 	       strcmp(a->tap, b->tap) == 0;
+}
+
+static bool is_same_mac(const struct config_net *a, const struct config_net *b)
+{
+	return a->has_mac && b->has_mac && memcmp(a->mac, b->mac, sizeof(a->mac)) == 0;
+}
+
+static int validate_net_pair(const struct config_net *a, const struct config_net *b,
+			     struct err *err)
+{
+	if (strcmp(a->id, b->id) == 0)
+		return err_set(err, -EINVAL, "two network interfaces have the id '%s'", b->id);
+	if (is_same_tap(a, b))
+		return err_set(err, -EINVAL, "net '%s' and '%s': both are on tap '%s'", a->id,
+			       b->id, b->tap);
+	if (is_same_mac(a, b))
+		return err_set(err, -EINVAL,
+			       "The MAC address is already in use: %02x:%02x:%02x:%02x:%02x:%02x, "
+			       "by '%s'",
+			       b->mac[0], b->mac[1], b->mac[2], b->mac[3], b->mac[4], b->mac[5],
+			       a->id);
+	return 0;
 }
 
 static int validate_net(const struct vm_config *config, unsigned int i, struct err *err)
@@ -202,15 +225,9 @@ static int validate_net(const struct vm_config *config, unsigned int i, struct e
 	if (net->mtu != 0 && net->mtu < MTU_MIN)
 		return err_set(err, -EINVAL, "net '%s': an MTU of %u is too little, %d at least",
 			       net->id, net->mtu, MTU_MIN);
-	for (unsigned int j = 0; j < i; j++) {
-		if (strcmp(config->nets[j].id, net->id) == 0)
-			return err_set(err, -EINVAL, "two network interfaces have the id '%s'",
-				       net->id);
-		if (is_same_tap(&config->nets[j], net))
-			return err_set(err, -EINVAL, "net '%s' and '%s': both are on tap '%s'",
-				       config->nets[j].id, net->id, net->tap);
-	}
-	return 0;
+	for (unsigned int j = 0; j < i && ret == 0; j++)
+		ret = validate_net_pair(&config->nets[j], net, err);
+	return ret;
 }
 
 static int validate_vsock(const struct config_vsock *vsock, struct err *err)
@@ -257,16 +274,32 @@ int config_devices_validate(const struct vm_config *config, struct err *err)
 	return ret;
 }
 
+void config_disk_deinit(struct config_disk *disk)
+{
+	free(disk->path);
+	free(disk->id);
+	free(disk->partuuid);
+	*disk = (struct config_disk){ 0 };
+}
+
+void config_net_deinit(struct config_net *net)
+{
+	free(net->tap);
+	free(net->id);
+	*net = (struct config_net){ 0 };
+}
+
+void config_vsock_deinit(struct config_vsock *vsock)
+{
+	free(vsock->path);
+	*vsock = (struct config_vsock){ 0 };
+}
+
 void config_devices_deinit(struct vm_config *config)
 {
-	for (unsigned int i = 0; i < config->n_disks; i++) {
-		free(config->disks[i].path);
-		free(config->disks[i].id);
-		free(config->disks[i].partuuid);
-	}
-	for (unsigned int i = 0; i < config->n_nets; i++) {
-		free(config->nets[i].tap);
-		free(config->nets[i].id);
-	}
-	free(config->vsock.path);
+	for (unsigned int i = 0; i < config->n_disks; i++)
+		config_disk_deinit(&config->disks[i]);
+	for (unsigned int i = 0; i < config->n_nets; i++)
+		config_net_deinit(&config->nets[i]);
+	config_vsock_deinit(&config->vsock);
 }

@@ -66,11 +66,19 @@ struct vm_config;
 __attribute__((warn_unused_result)) int config_devices_complete(struct vm_config *config,
 								struct err *err);
 
+/** Move the root disk to the front. */
+void config_put_root_first(struct vm_config *config);
+
 /** \return 0, or -EINVAL with a sentence that names the device and the reason */
 __attribute__((warn_unused_result)) int config_devices_validate(const struct vm_config *config,
 								struct err *err);
 
-/** Free the strings. */
+/* Free the strings of a device and zero it. Legal on a zeroed object, and twice. */
+void config_disk_deinit(struct config_disk *disk);
+void config_net_deinit(struct config_net *net);
+void config_vsock_deinit(struct config_vsock *vsock);
+
+/** Free the strings of all. */
 void config_devices_deinit(struct vm_config *config);
 
 /** The disk that holds the guest's root file system, or NULL. */

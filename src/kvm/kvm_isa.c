@@ -8,6 +8,7 @@
 #include "util/bits.h"
 
 #include <linux/kvm.h>
+#include <string.h>
 
 static const char *const names[] = {
 	"a",           "c",        "d",       "f",         NULL /* h: KVM does not nest */,
@@ -27,6 +28,13 @@ static const char *const names[] = {
 	"zalrsc",      "zicbop",   "zfbfmin", "zvfbfmin",  "zvfbfwma",
 };
 
+/* enum KVM_RISCV_SBI_EXT_ID, likewise. */
+static const char *const sbi_names[] = {
+	"v01",          "time",   "ipi",  "rfence", "srst", "hsm",  "pmu",
+	"experimental", "vendor", "dbcn", "sta",    "susp", "fwft", "mpxy",
+};
+
+static_assert(KVM_RISCV_SBI_EXT_DBCN == 9, "the tenth of the table");
 static_assert(ARRAY_SIZE(names) == KVM_ISA_N_NAMES, "one name for each number");
 static_assert(KVM_RISCV_ISA_EXT_SSAIA == 14, "the 15th of the table");
 static_assert(KVM_RISCV_ISA_EXT_ZKR == 32, "the 33rd of the table");
@@ -35,4 +43,23 @@ static_assert(KVM_RISCV_ISA_EXT_ZAWRS == 61, "the 62nd of the table");
 const char *kvm_isa_name(unsigned int id)
 {
 	return id < ARRAY_SIZE(names) ? names[id] : NULL;
+}
+
+static int number_of(const char *name, const char *const table[], size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (table[i] != NULL && strcmp(table[i], name) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+int kvm_isa_number(const char *name)
+{
+	return number_of(name, names, ARRAY_SIZE(names));
+}
+
+int kvm_sbi_number(const char *name)
+{
+	return number_of(name, sbi_names, ARRAY_SIZE(sbi_names));
 }

@@ -1,5 +1,6 @@
 /*
- * KVM's numbers for ISA extensions, and the names they have in a device tree.
+ * KVM's numbers for ISA extensions, and the names they have in a device tree; and those for SBI
+ * extensions, by the names that the kernel's source has.
  */
 #pragma once
 
@@ -10,3 +11,9 @@ enum { KVM_ISA_N_NAMES = 75 };
  * \return NULL when this program does not know it: a guest is told only of what has a name here
  */
 const char *kvm_isa_name(unsigned int id);
+
+/** The number of the extension of this name, or -1. */
+int kvm_isa_number(const char *name);
+
+/** KVM's number for the SBI extension of this name ("pmu"), or -1. */
+int kvm_sbi_number(const char *name);

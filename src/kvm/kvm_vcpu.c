@@ -20,6 +20,7 @@
 	REG(KVM_REG_RISCV_CSR | KVM_REG_RISCV_CSR_GENERAL, KVM_REG_RISCV_CSR_REG(name))
 /* By number: KVM has it since Linux 7.2, and the headers that we are built with may be older. */
 #define ZICBOP_BLOCK_SIZE_REG REG(KVM_REG_RISCV_CONFIG, 7)
+#define ISA_REG(n)            REG(KVM_REG_RISCV_ISA_EXT | KVM_REG_RISCV_ISA_SINGLE, n)
 #define ISA_MULTI_REG(n)      REG(KVM_REG_RISCV_ISA_EXT | KVM_REG_RISCV_ISA_MULTI_EN, n)
 #define SBI_REG(id)           REG(KVM_REG_RISCV_SBI_EXT | KVM_REG_RISCV_SBI_SINGLE, id)
 
@@ -106,6 +107,46 @@ int kvm_vcpu_get_isa(const struct kvm_vcpu *vcpu, struct isa *isa, struct err *e
 	return 0;
 }
 
+void kvm_vcpu_disable_isa(const struct kvm_vcpu *vcpu, const char *name)
+{
+	int number = kvm_isa_number(name);
+
+	if (number >= 0)
+		(void)set_reg(vcpu, ISA_REG((unsigned int)number), 0);
+}
+
+int kvm_vcpu_disable_sbi(const struct kvm_vcpu *vcpu, const char *name, struct err *err)
+{
+	int number = kvm_sbi_number(name);
+	int ret;
+
+	if (number < 0)
+		return err_set(err, -EINVAL, "there is no SBI extension '%s'", name);
+	ret = set_reg(vcpu, SBI_REG((unsigned int)number), 0);
+	if (ret == 0 || ret == -ENOENT || ret == -EINVAL)
+		return 0;
+	return err_set(err, ret, "turn the SBI extension '%s' off in KVM: %s", name,
+		       strerror(-ret));
+}
+
+int kvm_vcpu_modify_reg(const struct kvm_vcpu *vcpu, uint64_t id, uint64_t mask, uint64_t value,
+			struct err *err)
+{
+	uint64_t now;
+	int ret = get_reg(vcpu, id, &now);
+
+	if (ret != 0)
+		return err_set(err, ret, "KVM's vCPUs on this host have no register 0x%llx: %s",
+			       (unsigned long long)id, strerror(-ret));
+	ret = set_reg(vcpu, id, (now & ~mask) | (value & mask));
+	if (ret != 0)
+		return err_set(err, ret, "KVM does not let the register 0x%llx be 0x%llx: %s",
+			       (unsigned long long)id,
+			       (unsigned long long)((now & ~mask) | (value & mask)),
+			       strerror(-ret));
+	return 0;
+}
+
 int kvm_vcpu_get_timebase(const struct kvm_vcpu *vcpu, uint64_t *hz, struct err *err)
 {
 	int ret = get_reg(vcpu, TIMER_REG(frequency), hz);
@@ -142,6 +183,11 @@ int kvm_vcpu_run(const struct kvm_vcpu *vcpu)
 void kvm_vcpu_request_exit(const struct kvm_vcpu *vcpu)
 {
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+}
+
+void kvm_vcpu_forget_exit(const struct kvm_vcpu *vcpu)
+{
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 }
 
 void kvm_vcpu_interrupt(const struct kvm_vcpu *vcpu, bool asserted)

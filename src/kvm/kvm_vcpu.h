@@ -40,6 +40,27 @@ __attribute__((warn_unused_result)) int kvm_vcpu_init(struct kvm_vcpu *vcpu,
 __attribute__((warn_unused_result)) int kvm_vcpu_get_isa(const struct kvm_vcpu *vcpu,
 							 struct isa *isa, struct err *err);
 
+/*
+ * What a vCPU begins with, and shall not have. Before the first run. Where KVM does not know an
+ * extension, the guest does not have it, so those are no errors.
+ */
+
+/** Turn an ISA extension off; many can only be hidden from the guest, so this may do nothing. */
+void kvm_vcpu_disable_isa(const struct kvm_vcpu *vcpu, const char *name);
+
+/** Turn an SBI extension off. \return 0; -EINVAL: no such name */
+__attribute__((warn_unused_result)) int kvm_vcpu_disable_sbi(const struct kvm_vcpu *vcpu,
+							     const char *name, struct err *err);
+
+/**
+ * Set the bits \p mask of a register to those of \p value.
+ * \param id as KVM has it (ONE_REG); of a register of no more than 64 bits
+ * \return 0, or a negative errno with a sentence that names it
+ */
+__attribute__((warn_unused_result)) int kvm_vcpu_modify_reg(const struct kvm_vcpu *vcpu,
+							    uint64_t id, uint64_t mask,
+							    uint64_t value, struct err *err);
+
 /** Ticks per second of the guest's \c time. */
 __attribute__((warn_unused_result)) int kvm_vcpu_get_timebase(const struct kvm_vcpu *vcpu,
 							      uint64_t *hz, struct err *err);
@@ -61,8 +82,11 @@ __attribute__((warn_unused_result)) int kvm_vcpu_set_entry(const struct kvm_vcpu
  */
 int kvm_vcpu_run(const struct kvm_vcpu *vcpu);
 
-/** Make the next or current run return -EINTR; a running one also needs a signal. Any thread. */
+/** Make each run return -EINTR from now on; one under way also needs a signal. Any thread. */
 void kvm_vcpu_request_exit(const struct kvm_vcpu *vcpu);
+
+/** Let it run again. */
+void kvm_vcpu_forget_exit(const struct kvm_vcpu *vcpu);
 
 /** Set or clear the supervisor external interrupt (user-space PLIC only). Any thread. */
 void kvm_vcpu_interrupt(const struct kvm_vcpu *vcpu, bool asserted);

@@ -169,6 +169,11 @@ int kvm_vm_add_ioeventfd(struct kvm_vm *vm, uint64_t gpa, uint32_t value, int fd
 	return 0;
 }
 
+bool kvm_vm_has_capability(const struct kvm_vm *vm, int number)
+{
+	return check_extension(vm, number) > 0;
+}
+
 void kvm_vm_deinit(struct kvm_vm *vm)
 {
 	close_fd(&vm->vm_fd);

@@ -38,5 +38,8 @@ __attribute__((warn_unused_result)) int kvm_vm_add_ioeventfd(struct kvm_vm *vm, 
 							     uint32_t value, int fd,
 							     struct err *err);
 
+/** Does this host's KVM have the capability of this number? */
+bool kvm_vm_has_capability(const struct kvm_vm *vm, int number);
+
 /** Close everything. Legal twice. */
 void kvm_vm_deinit(struct kvm_vm *vm);

@@ -400,21 +400,37 @@ void kernel_image_deinit(struct kernel_image *image)
 
 /* ---- initramfs ---- */
 
-static int find_room(struct initrd *initrd, const char *path, uint64_t low_gpa, uint64_t high_gpa,
-		     struct err *err)
+int initrd_open(struct initrd *initrd, const char *path, struct err *err)
+{
+	int ret = 0;
+
+	*initrd = (struct initrd){ .fd = -1, .path = strdup(path) };
+	if (initrd->path == NULL)
+		return err_set(err, -ENOMEM, "open initramfs '%s': out of memory", path);
+	initrd->fd = open_regular(path, &initrd->file_size, err);
+	if (initrd->fd < 0) {
+		ret = initrd->fd;
+		err_prefix(err, "initramfs");
+	} else if (initrd->file_size == 0) {
+		ret = err_set(err, -EINVAL, "initramfs '%s' is empty", path);
+	}
+	if (ret != 0)
+		initrd_deinit(initrd);
+	return ret;
+}
+
+static int find_room(struct initrd *initrd, uint64_t low_gpa, uint64_t high_gpa, struct err *err)
 {
 	uint64_t low = align_up(low_gpa, LAYOUT_PAGE_SIZE);
 	uint64_t high = align_down(high_gpa, LAYOUT_PAGE_SIZE);
 	uint64_t room = high > low ? high - low : 0;
 	uint64_t size = initrd->file_size;
 
-	if (size == 0)
-		return err_set(err, -EINVAL, "initramfs '%s' is empty", path);
 	if (size > room)
 		return err_set(err, -ENOSPC,
 			       "initramfs '%s' does not fit: it needs %llu MiB above the kernel, "
 			       "%llu MiB are free",
-			       path, (unsigned long long)(align_up(size, MIB) / MIB),
+			       initrd->path, (unsigned long long)(align_up(size, MIB) / MIB),
 			       (unsigned long long)(room / MIB));
 	/* At a huge page's boundary where there is room for that: see layout.h. */
 	initrd->start = align_down(high - size, 2 * MIB);
@@ -424,40 +440,33 @@ static int find_room(struct initrd *initrd, const char *path, uint64_t low_gpa, 
 	return 0;
 }
 
-int initrd_load(struct initrd *initrd, const char *path, struct guest_mem *gm, uint64_t low_gpa,
-		uint64_t high_gpa, bool copy, struct err *err)
+int initrd_load(struct initrd *initrd, struct guest_mem *gm, uint64_t low_gpa, uint64_t high_gpa,
+		bool copy, struct err *err)
 {
-	struct initrd new = { .mapped = !copy };
-	cleanup_close int fd = open_regular(path, &new.file_size, err);
-	int ret;
+	int ret = find_room(initrd, low_gpa, high_gpa, err);
 
-	*initrd = (struct initrd){ .fd = -1 };
-	if (fd < 0) {
-		err_prefix(err, "initramfs");
-		return fd;
-	}
-	ret = find_room(&new, path, low_gpa, high_gpa, err);
 	if (ret != 0)
 		return ret;
-	ret = place_file(gm, new.start, fd, new.file_size, copy, err);
+	ret = place_file(gm, initrd->start, initrd->fd, initrd->file_size, copy, err);
 	if (ret != 0) {
-		err_prefix(err, "initramfs '%s'", path);
+		initrd->start = 0;
+		err_prefix(err, "initramfs '%s'", initrd->path);
 		return ret;
 	}
-	new.fd = take_fd(&fd);
-	*initrd = new;
+	initrd->mapped = !copy;
 	return 0;
 }
 
 bool initrd_was_cut(const struct initrd *initrd)
 {
-	return initrd->start != 0 && was_cut(initrd->fd, initrd->file_size);
+	return initrd->path != NULL && was_cut(initrd->fd, initrd->file_size);
 }
 
 void initrd_deinit(struct initrd *initrd)
 {
 	/* A zeroed object has descriptor 0, which is not its own. */
-	if (initrd->start != 0)
+	if (initrd->path != NULL)
 		close_fd(&initrd->fd);
+	free(initrd->path);
 	*initrd = (struct initrd){ .fd = -1 };
 }

@@ -71,29 +71,38 @@ bool kernel_image_was_cut(const struct kernel_image *image);
 /** Close the file. Legal on a zeroed object, and twice. What was loaded stays. */
 void kernel_image_deinit(struct kernel_image *image);
 
-/** An initramfs in guest memory: the range for the device tree, and the file behind it. */
+/** An initramfs: its file, and once that is loaded the range for the device tree. */
 struct initrd {
-	uint64_t start; /**< first byte, page-aligned; 0 while nothing is loaded */
-	uint64_t end;   /**< first byte after it */
-	bool mapped;    /**< guest memory is a mapping of the file: see initrd_was_cut() */
-	int fd;         /**< owned, open until initrd_deinit() */
-	uint64_t file_size;
+	char *path;         /**< owned, for sentences; NULL while nothing is open */
+	int fd;             /**< owned, open until initrd_deinit() */
+	uint64_t file_size; /**< bytes, when it was opened; not 0 */
+	uint64_t start;     /**< first byte, page-aligned; 0 while it is not loaded */
+	uint64_t end;       /**< first byte after it */
+	bool mapped;        /**< guest memory is a mapping of the file: see initrd_was_cut() */
 };
 
 /**
- * Put an initramfs into guest memory, as high as it fits between two addresses. Its format is the
- * guest kernel's business.
- * \param initrd filled; zeroed on failure
+ * Open an initramfs. Its format is the guest kernel's business.
+ * \param initrd filled; without a file on failure
+ * \param path is copied
+ * \return 0, or a negative errno with a sentence that names the file
+ */
+__attribute__((warn_unused_result)) int initrd_open(struct initrd *initrd, const char *path,
+						    struct err *err);
+
+/**
+ * Put it into guest memory, as high as it fits between two addresses.
+ * \param initrd open; `start` and `end` are set
  * \param low_gpa the end of the kernel
  * \param high_gpa layout_fdt_gpa()
  * \param copy read the file although it could be mapped
  * \return 0, or a negative errno with a sentence that names the file
  */
-__attribute__((warn_unused_result)) int initrd_load(struct initrd *initrd, const char *path,
-						    struct guest_mem *gm, uint64_t low_gpa,
-						    uint64_t high_gpa, bool copy, struct err *err);
+__attribute__((warn_unused_result)) int initrd_load(struct initrd *initrd, struct guest_mem *gm,
+						    uint64_t low_gpa, uint64_t high_gpa, bool copy,
+						    struct err *err);
 
-/** Is the file shorter now than it was when it was loaded? Async-signal-safe. */
+/** Is the file shorter now than it was when it was opened? Async-signal-safe. */
 bool initrd_was_cut(const struct initrd *initrd);
 
 /** Close the file. Legal on a zeroed object, and twice. What was loaded stays. */

@@ -92,6 +92,35 @@ void isa_remove(struct isa *isa, const char *name)
 	}
 }
 
+/* Which extension needs which, as the specifications have it; and parts go with the whole. */
+static const struct {
+	const char *name;
+	const char *needs;
+} needs[] = {
+	/* clang-format off */
+	{ "f", "zicsr" }, { "zicntr", "zicsr" }, { "zihpm", "zicsr" },
+	{ "d", "f" }, { "zfh", "zfhmin" }, { "zfhmin", "f" }, { "zfa", "f" }, { "zfbfmin", "f" },
+	{ "v", "d" }, { "zvfh", "zvfhmin" }, { "zvfh", "zfhmin" }, { "zvfhmin", "v" },
+	{ "zvfbfmin", "v" }, { "zvfbfwma", "zvfbfmin" }, { "zvfbfwma", "zfbfmin" },
+	{ "zvbb", "zvkb" }, { "zvkb", "v" }, { "zvbc", "v" }, { "zvkg", "v" }, { "zvkned", "v" },
+	{ "zvknha", "v" }, { "zvknhb", "v" }, { "zvksed", "v" }, { "zvksh", "v" }, { "zvkt", "v" },
+	{ "zaamo", "a" }, { "zalrsc", "a" }, { "zabha", "a" }, { "zabha", "zaamo" },
+	{ "zacas", "a" }, { "zacas", "zaamo" },
+	{ "zca", "c" }, { "zcb", "zca" }, { "zcmop", "zca" },
+	{ "zcd", "zca" }, { "zcd", "d" }, { "zcf", "zca" }, { "zcf", "f" },
+	/* clang-format on */
+};
+
+void isa_remove_with_dependents(struct isa *isa, const char *name)
+{
+	isa_remove(isa, name);
+	/* Only for those that are there: so it ends also where two need each other. */
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+		if (strcmp(needs[i].needs, name) == 0 && isa_has(isa, needs[i].name))
+			isa_remove_with_dependents(isa, needs[i].name);
+	}
+}
+
 static bool old_parsers_understand(const char *name)
 {
 	return isdigit(name[strlen(name) - 1]) == 0;

@@ -42,6 +42,9 @@ bool isa_has(const struct isa *isa, const char *name);
 /** Take an extension out of the set; harmless when it is not in it. */
 void isa_remove(struct isa *isa, const char *name);
 
+/** Take an extension out, and all that cannot be without it. */
+void isa_remove_with_dependents(struct isa *isa, const char *name);
+
 /**
  * Write the old `riscv,isa` string of RV64: "rv64imafdc_zicntr_zba_sstc".
  *

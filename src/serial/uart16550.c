@@ -2,6 +2,7 @@
 
 #include "util/assert.h"
 #include "util/bits.h"
+#include "util/metrics.h"
 
 #include <linux/serial_reg.h>
 
@@ -116,7 +117,8 @@ static void write_thr(struct uart16550 *uart, uint8_t byte)
 	if (is_loopback(uart)) {
 		loop_back(uart, byte);
 	} else {
-		(void)fifo_push(&uart->tx, byte);
+		if (!fifo_push(&uart->tx, byte))
+			metrics_inc(&metrics.uart.error_count);
 		/* What waits already was refused: the other side will say when to go on. */
 		if (uart->tx.count == 1)
 			offer_output(uart);
@@ -308,8 +310,11 @@ static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
 	struct uart16550 *uart = device;
 	uint8_t value;
 
-	if (len != 1 || offset >= N_REGISTERS)
+	if (len != 1 || offset >= N_REGISTERS) {
+		metrics_inc(&metrics.uart.missed_read_count);
 		return 0;
+	}
+	metrics_inc(&metrics.uart.read_count);
 	pthread_mutex_lock(&uart->lock);
 	if (offset != UART_LSR)
 		uart->n_lsr_reads = 0;
@@ -323,8 +328,11 @@ static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t
 {
 	struct uart16550 *uart = device;
 
-	if (len != 1 || offset >= N_REGISTERS)
+	if (len != 1 || offset >= N_REGISTERS) {
+		metrics_inc(&metrics.uart.missed_write_count);
 		return;
+	}
+	metrics_inc(&metrics.uart.write_count);
 	pthread_mutex_lock(&uart->lock);
 	uart->n_lsr_reads = 0;
 	write_register(uart, offset, (uint8_t)value);

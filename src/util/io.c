@@ -76,3 +76,35 @@ int open_regular(const char *path, uint64_t *size, struct err *err)
 	*size = (uint64_t)st.st_size;
 	return take_fd(&fd);
 }
+
+/* What cannot be opened at all is told by what it is, not by what open(2) makes of that. */
+static int refuse_sink(const char *path, struct err *err)
+{
+	int code = errno;
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (S_ISDIR(st.st_mode) || S_ISSOCK(st.st_mode)))
+		return err_set(err, -EINVAL, "'%s' is %s, not a file or FIFO", path,
+			       kind_of_file(st.st_mode));
+	errno = code;
+	return err_sys(err, "open '%s'", path);
+}
+
+int open_sink(const char *path, struct err *err)
+{
+	const int flags = O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+	/* For reading too: so a FIFO has a reader, and writing to it does not fail without one. */
+	cleanup_close int fd = open(path, O_RDWR | flags, 0644);
+	struct stat st;
+
+	if (fd < 0 && errno == EACCES)
+		fd = open(path, O_WRONLY | flags, 0644);
+	if (fd < 0)
+		return refuse_sink(path, err);
+	if (fstat(fd, &st) != 0)
+		return err_sys(err, "stat '%s'", path);
+	if (S_ISBLK(st.st_mode))
+		return err_set(err, -EINVAL, "'%s' is %s, not a file or FIFO", path,
+			       kind_of_file(st.st_mode));
+	return take_fd(&fd);
+}

@@ -24,3 +24,12 @@ __attribute__((warn_unused_result)) ssize_t pread_all(int fd, void *buf, size_t 
  */
 __attribute__((warn_unused_result)) int open_regular(const char *path, uint64_t *size,
 						     struct err *err);
+
+/**
+ * Open a file, FIFO or character device to add lines to, without ever waiting for a reader: a FIFO
+ * without one takes what its buffer holds, and keeps it for the next. A file is made if it is not
+ * there, and added to if it is. What finds no room is refused by write(2) with EAGAIN; of more than
+ * PIPE_BUF bytes a FIFO may take a part.
+ * \return an owned descriptor (close-on-exec), or a negative errno with a sentence that names it
+ */
+__attribute__((warn_unused_result)) int open_sink(const char *path, struct err *err);

@@ -82,6 +82,19 @@ static void check_discard(struct balloon *balloon, int ret)
 			  strerror(-ret));
 }
 
+/* A piece of free memory that the guest told of. */
+static void count_freed(enum role role, uint64_t len, int ret)
+{
+	struct metrics_balloon *m = &metrics.balloon;
+	bool is_hint = role == HINTS;
+
+	metrics_inc(is_hint ? &m->free_page_hint_count : &m->free_page_report_count);
+	if (ret == 0)
+		metrics_add(is_hint ? &m->free_page_hint_freed : &m->free_page_report_freed, len);
+	else
+		metrics_inc(is_hint ? &m->free_page_hint_fails : &m->free_page_report_fails);
+}
+
 /* ---- inflating: a list of page numbers ---- */
 
 /* Neighbours are given back in one call; lists come upwards or downwards. */
@@ -137,16 +150,20 @@ static bool inflate(struct balloon *balloon, const struct virtq_chain *chain, ui
 /* ---- reports and hints: the buffers are the free memory itself ---- */
 
 /* \return is the chain done? */
-static bool discard_buffers(struct balloon *balloon, struct virtq_chain *chain, uint64_t *done,
-			    uint64_t *budget)
+static bool discard_buffers(struct balloon *balloon, enum role role, struct virtq_chain *chain,
+			    uint64_t *done, uint64_t *budget)
 {
 	uint64_t len = MIN(*budget, chain->writable_bytes - MIN(*done, chain->writable_bytes));
 	struct iovec *buffers = chain->iov + chain->n_readable;
 	unsigned int n = iov_slice(buffers, chain->n_writable, *done, len, buffers);
 
-	for (unsigned int i = 0; i < n; i++)
-		check_discard(balloon, guest_mem_discard_hva(balloon->mem, buffers[i].iov_base,
-							     buffers[i].iov_len));
+	for (unsigned int i = 0; i < n; i++) {
+		int ret = guest_mem_discard_hva(balloon->mem, buffers[i].iov_base,
+						buffers[i].iov_len);
+
+		count_freed(role, buffers[i].iov_len, ret);
+		check_discard(balloon, ret);
+	}
 	*done += len;
 	*budget -= len;
 	return *done >= chain->writable_bytes;
@@ -186,7 +203,7 @@ static bool take_hints(struct balloon *balloon, struct virtq_chain *chain, uint6
 	/* After DONE the guest uses its pages again: hints that are still here are void. */
 	if (hinting->host_cmd < HINT_FIRST_RUN || hinting->guest_cmd != hinting->host_cmd)
 		return true;
-	return discard_buffers(balloon, chain, done, budget);
+	return discard_buffers(balloon, HINTS, chain, done, budget);
 }
 
 /* ---- queues that give chains back at once ---- */
@@ -200,7 +217,7 @@ static bool handle(struct balloon *balloon, enum role role, struct virtq_chain *
 	case HINTS:
 		return take_hints(balloon, chain, done, budget);
 	case REPORTS:
-		return discard_buffers(balloon, chain, done, budget);
+		return discard_buffers(balloon, REPORTS, chain, done, budget);
 	default:
 		return true; /* a page comes back by being touched */
 	}
@@ -234,6 +251,8 @@ static void read_stats(struct balloon *balloon, const struct virtq_chain *chain)
 	size_t n = virtq_chain_read(chain, 0, stats, sizeof(stats)) / sizeof(stats[0]);
 
 	balloon->stats = (struct balloon_stats){ 0 };
+	if (n == 0)
+		metrics_inc(&metrics.balloon.stats_update_fails);
 	for (size_t i = 0; i < n; i++) {
 		if (stats[i].tag >= BALLOON_N_STATS)
 			continue;
@@ -269,6 +288,7 @@ static bool process_stats(struct balloon *balloon, unsigned int queue)
 		/* 5.5.6.3: there is one buffer. Of more, only the latest is worth keeping. */
 		if (balloon->has_stats_buffer)
 			give_stats_buffer_back(balloon);
+		metrics_inc(&metrics.balloon.stats_updates_count);
 		read_stats(balloon, &chain);
 		balloon->stats_head = chain.head;
 		balloon->has_stats_buffer = true;
@@ -299,6 +319,10 @@ static bool process(struct virtio_dev *dev, unsigned int queue)
 
 	if (role == STATS)
 		return process_stats(balloon, queue);
+	if (role == INFLATE)
+		metrics_inc(&metrics.balloon.inflate_count);
+	if (role == DEFLATE)
+		metrics_inc(&metrics.balloon.deflate_count);
 	has_more = process_pages(balloon, queue, role);
 	virtio_dev_signal(dev, queue);
 	return has_more;
@@ -381,6 +405,8 @@ int balloon_init(struct balloon *balloon, const char *id, const struct balloon_c
 		ret = virtio_dev_init(&balloon->dev, &balloon->class, id, mem, irq, err);
 	if (ret != 0)
 		return ret;
+	balloon->dev.fails = (struct virtio_fails){ .activate = &metrics.balloon.activate_fails,
+						    .event = &metrics.balloon.event_fails };
 	balloon->dev.config_size = sizeof(struct config);
 	set_config(balloon, offsetof(struct config, num_pages),
 		   (uint32_t)(config->target_mib * PAGES_PER_MIB));

@@ -100,6 +100,8 @@ struct blk_request {
 	uint16_t head;
 	uint32_t written; /* told to the driver: all up to the status, which stands last */
 	uint8_t *status;
+	uint64_t bytes;    /* of READ and WRITE: to count them */
+	uint64_t begin_us; /* when it was begun */
 	uint16_t n_ranges;
 	uint16_t next_range;
 	struct range ranges[BLK_RANGES_MAX]; /* used up on the way */
@@ -117,6 +119,28 @@ static struct blk_request *get_request(struct blk *blk)
 static void put_request(struct blk *blk, const struct blk_request *req)
 {
 	blk->free_requests[blk->n_free++] = (uint8_t)(req - blk->requests);
+}
+
+static void count_done(struct metrics_block *counts, const struct blk_request *req)
+{
+	switch (req->io.op) {
+	case DISK_READ:
+		metrics_inc(&counts->read_count);
+		metrics_add(&counts->read_bytes, req->bytes);
+		metrics_add_time(&counts->read_agg, req->begin_us);
+		break;
+	case DISK_WRITE:
+		metrics_inc(&counts->write_count);
+		metrics_add(&counts->write_bytes, req->bytes);
+		metrics_add_time(&counts->write_agg, req->begin_us);
+		break;
+	case DISK_FLUSH:
+		metrics_inc(&counts->flush_count);
+		break;
+	case DISK_DISCARD:
+	case DISK_WRITE_ZEROES:
+		break;
+	}
 }
 
 /* A device that was broken meanwhile does not touch its queue any more. */
@@ -155,6 +179,14 @@ static void pause_request(struct blk *blk, struct blk_request *req)
 	blk->paused = req;
 }
 
+static void count_result(struct metrics_block *counts, const struct blk_request *req, int result)
+{
+	if (result == 0)
+		count_done(counts, req);
+	else
+		metrics_inc(&counts->execute_fails);
+}
+
 /* Go on with what the disk has said of the part before. */
 static void go_on(struct blk_request *req, int result)
 {
@@ -167,8 +199,12 @@ static void go_on(struct blk_request *req, int result)
 		}
 		result = submit_next_step(req);
 	}
-	if (result != DISK_PENDING)
-		finish(blk, req, result == 0 ? S_OK : S_IOERR);
+	if (result == DISK_PENDING)
+		return;
+	/* What was given up is neither done nor failed. */
+	if (virtio_dev_is_active(&blk->dev))
+		count_result(&blk->metrics, req, result);
+	finish(blk, req, result == 0 ? S_OK : S_IOERR);
 }
 
 static struct blk_request *take_paused(struct blk *blk)
@@ -376,14 +412,19 @@ static bool start_request(struct blk *blk, struct blk_request *req)
 	set_up_request(blk, req);
 	verdict = parse(blk, req);
 	if (verdict != FOR_DISK) {
+		if (verdict != ANSWER_OK)
+			metrics_inc(&blk->metrics.invalid_reqs_count);
 		finish(blk, req, (enum status)verdict);
 		return true;
 	}
 	if (!rate_limiter_take(&blk->limiter, cost(req))) {
+		metrics_inc(&blk->metrics.rate_limiter_throttled_events);
 		virtq_unpop(&blk->dev.queues[QUEUE], req->head);
 		put_request(blk, req);
 		return false;
 	}
+	req->bytes = req->io.len;
+	req->begin_us = metrics_now_us();
 	if (req->n_ranges > 0) {
 		go_on(req, 0);
 	} else {
@@ -401,8 +442,10 @@ static bool take_request(struct blk *blk)
 	if (rate_limiter_is_waiting(&blk->limiter))
 		return false;
 	blk->is_starved = blk->n_free == 0;
-	if (blk->is_starved)
+	if (blk->is_starved) {
+		metrics_inc(&blk->metrics.io_engine_throttled_events);
 		return false;
+	}
 	req = get_request(blk);
 	if (!virtio_dev_pop(&blk->dev, QUEUE, &req->chain)) {
 		put_request(blk, req);
@@ -422,6 +465,18 @@ static void commit(struct blk *blk)
 		event_add(blk->retry_event, &retry_pause);
 }
 
+/* \param n_taken requests of this turn */
+static void count_turn(struct blk *blk, unsigned int n_taken)
+{
+	struct metrics_block *counts = &blk->metrics;
+	uint16_t n_left = virtq_n_waiting(&blk->dev.queues[QUEUE]);
+
+	metrics_inc(&counts->queue_event_count);
+	metrics_add(&counts->remaining_reqs_count, n_left);
+	if (n_taken == 0 && n_left == 0)
+		metrics_inc(&counts->no_avail_buffer);
+}
+
 static bool process(struct virtio_dev *dev, unsigned int queue)
 {
 	struct blk *blk = container_of(dev, struct blk, dev);
@@ -433,6 +488,7 @@ static bool process(struct virtio_dev *dev, unsigned int queue)
 		n++;
 	commit(blk);
 	virtio_dev_signal(dev, queue);
+	count_turn(blk, n);
 	return n == VIRTIO_BUDGET || blk->turn_bytes >= TURN_BYTES;
 }
 
@@ -471,6 +527,7 @@ static void on_limiter_ready(void *ctx)
 {
 	struct blk *blk = ctx;
 
+	metrics_inc(&blk->metrics.rate_limiter_event_count);
 	virtio_dev_kick(&blk->dev, QUEUE);
 }
 
@@ -636,6 +693,9 @@ int blk_init(struct blk *blk, const struct blk_config *config, struct disk *disk
 
 	*blk = (struct blk){ .disk = disk, .cache = config->cache };
 	result = virtio_dev_init(&blk->dev, &blk_class, config->id, mem, irq, err);
+	blk->dev.fails = (struct virtio_fails){ .activate = &blk->metrics.activate_fails,
+						.event = &blk->metrics.event_fails,
+						.config = &blk->metrics.cfg_fails };
 	if (result == 0)
 		result = set_serial(blk, config->serial, err);
 	if (result == 0)
@@ -688,6 +748,12 @@ static void tell_driver(struct blk *blk)
 	virtio_dev_config_changed(&blk->dev);
 }
 
+static int count_update(struct blk *blk, int result)
+{
+	metrics_inc(result == 0 ? &blk->metrics.update_count : &blk->metrics.update_fails);
+	return result;
+}
+
 int blk_resize(struct blk *blk, struct err *err)
 {
 	int result;
@@ -697,7 +763,7 @@ int blk_resize(struct blk *blk, struct err *err)
 	if (result == 0)
 		tell_driver(blk);
 	pthread_mutex_unlock(&blk->dev.lock);
-	return result;
+	return count_update(blk, result);
 }
 
 /* Finish all that has been begun. \return false when the disk does not answer */
@@ -730,14 +796,14 @@ int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *
 		virtio_dev_signal(&blk->dev, QUEUE);
 	virtio_dev_kick(&blk->dev, QUEUE);
 	pthread_mutex_unlock(&blk->dev.lock);
-	return result;
+	return count_update(blk, result);
 }
 
 int blk_set_file(struct blk *blk, const char *path, struct err *err)
 {
 	int fd = disk_open_file(path, blk->disk->is_read_only, err);
 
-	return fd < 0 ? fd : blk_set_file_take_fd(blk, fd, path, err);
+	return fd < 0 ? count_update(blk, fd) : blk_set_file_take_fd(blk, fd, path, err);
 }
 
 int blk_set_limits(struct blk *blk, const struct rate_limiter_config *limits, struct err *err)
@@ -748,7 +814,7 @@ int blk_set_limits(struct blk *blk, const struct rate_limiter_config *limits, st
 	result = rate_limiter_set(&blk->limiter, limits, err);
 	virtio_dev_kick(&blk->dev, QUEUE);
 	pthread_mutex_unlock(&blk->dev.lock);
-	return result;
+	return count_update(blk, result);
 }
 
 bool blk_drain(struct blk *blk)

@@ -48,10 +48,11 @@ struct blk {
 	struct blk_request *requests;
 	uint8_t *free_requests; /**< a stack of indices: the latest used is used again */
 	unsigned int n_free;
-	struct blk_request *paused; /**< those to be gone on with in the next turn */
-	struct event *retry_event;  /**< for a kernel that had no memory */
-	uint64_t turn_bytes;        /**< asked for in this turn of the loop */
-	bool is_starved;            /**< it stopped looking at the queue when none was free */
+	struct blk_request *paused;   /**< those to be gone on with in the next turn */
+	struct event *retry_event;    /**< for a kernel that had no memory */
+	uint64_t turn_bytes;          /**< asked for in this turn of the loop */
+	bool is_starved;              /**< it stopped looking at the queue when none was free */
+	struct metrics_block metrics; /**< for metrics_add_block() */
 };
 
 /**

@@ -140,6 +140,7 @@ void virtio_dev_break(struct virtio_dev *dev, const char *format, ...)
 	va_end(args);
 	log_guest(&dev->log_limit, "%s '%s' stops until it is reset: %s", dev->class->name, dev->id,
 		  why);
+	virtio_dev_count_fail(dev->fails.event);
 	dev->status |= VIRTIO_STATUS_NEEDS_RESET;
 	/* 2.1.2: a driver that is not ready is not told. */
 	if ((dev->status & VIRTIO_STATUS_DRIVER_OK) != 0)

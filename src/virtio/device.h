@@ -22,6 +22,7 @@
 #include "bus/irq.h"
 #include "util/err.h"
 #include "util/log.h"
+#include "util/metrics.h"
 #include "virtio/virtq.h"
 
 #include <pthread.h>
@@ -90,6 +91,13 @@ struct virtio_dev_class {
 			     unsigned int len);
 };
 
+/** Where a device's failures are counted; NULL: nowhere. Set after virtio_dev_init(). */
+struct virtio_fails {
+	_Atomic uint64_t *activate; /**< a driver that got ready with queues that cannot be */
+	_Atomic uint64_t *event;    /**< rules that the guest broke */
+	_Atomic uint64_t *config;   /**< writes of what is no configuration */
+};
+
 struct virtio_dev {
 	const struct virtio_dev_class *class;
 	const char *id; /**< names it in messages; borrowed */
@@ -115,6 +123,7 @@ struct virtio_dev {
 	pthread_mutex_t irq_lock; /**< of isr and the line's level together */
 	uint32_t isr;
 	struct log_limit log_limit;
+	struct virtio_fails fails;
 };
 
 /**
@@ -138,6 +147,13 @@ void virtio_dev_deinit(struct virtio_dev *dev);
 
 /** Is the driver ready and the device not broken? Lock held. */
 bool virtio_dev_is_active(const struct virtio_dev *dev);
+
+/** \param metric of virtio_dev.fails; may be NULL */
+static inline void virtio_dev_count_fail(_Atomic uint64_t *metric)
+{
+	if (metric != NULL)
+		metrics_inc(metric);
+}
 
 static inline bool virtio_dev_has(const struct virtio_dev *dev, uint64_t feature)
 {

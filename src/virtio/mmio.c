@@ -66,8 +66,10 @@ static void write_config(struct virtio_dev *dev, uint64_t offset, unsigned int l
 	uint8_t bytes[8];
 
 	if (dev->class->write_config == NULL || offset >= dev->config_size ||
-	    len > dev->config_size - offset)
+	    len > dev->config_size - offset) {
+		virtio_dev_count_fail(dev->fails.config);
 		return;
+	}
 	store_le(bytes, value, len);
 	dev->class->write_config(dev, (unsigned int)offset, bytes, len);
 }
@@ -164,6 +166,7 @@ static void become_ready(struct virtio_dev *dev)
 {
 	dev->status |= VIRTIO_STATUS_DRIVER_OK;
 	if (dev->has_bad_queue) {
+		virtio_dev_count_fail(dev->fails.activate);
 		virtio_dev_break(dev, "its driver placed a queue where no memory is");
 		return;
 	}

@@ -201,7 +201,7 @@ static void take_buffer(struct net *net)
 		add_to_window(&net->rx, &net->chain);
 		return;
 	}
-	net->counters.rx_bad_buffers++;
+	metrics_inc(&net->metrics.rx_fails);
 	virtq_push(&net->dev.queues[NET_QUEUE_RX], net->chain.head, 0);
 }
 
@@ -335,6 +335,8 @@ static bool read_frame(struct net *net)
 		virtio_dev_break(&net->dev, "its buffers cannot be written");
 		return false;
 	}
+	if (bytes <= 0)
+		metrics_inc(&net->metrics.tap_read_fails);
 	/* A frame that the kernel cannot put into words is lost, and the next may be read. */
 	if (bytes <= 0 && bytes != -EINVAL) {
 		lose_netdev(net, bytes);
@@ -343,7 +345,7 @@ static bool read_frame(struct net *net)
 	if (is_frame(net, bytes) && finish_header(net, (uint32_t)bytes))
 		rx->frame_bytes = (uint32_t)bytes;
 	else
-		net->counters.rx_dropped++;
+		metrics_inc(&net->metrics.rx_fails);
 	return true;
 }
 
@@ -355,8 +357,9 @@ static void deliver(struct net *net)
 	uint32_t left = rx->frame_bytes;
 	uint16_t n = 0;
 
-	net->counters.rx_frames++;
-	net->counters.rx_bytes += left - NETDEV_HEADER_SIZE;
+	metrics_inc(&net->metrics.rx_count);
+	metrics_inc(&net->metrics.rx_packets_count);
+	metrics_add(&net->metrics.rx_bytes_count, left - NETDEV_HEADER_SIZE);
 	while (left > 0) {
 		const struct net_chain *chain = window_chain(rx, 0);
 		uint32_t part = MIN(left, chain->bytes);
@@ -376,6 +379,7 @@ static bool receive_one(struct net *net)
 
 	if (rx->frame_bytes == 0) {
 		if (!fill_window(net)) {
+			metrics_inc(&net->metrics.no_rx_avail_buffer);
 			wait_for_buffers(rx);
 			return false;
 		}
@@ -387,6 +391,7 @@ static bool receive_one(struct net *net)
 		return true;
 	if (rate_limiter_is_waiting(&rx->limiter) ||
 	    !rate_limiter_take(&rx->limiter, rx->frame_bytes - NETDEV_HEADER_SIZE)) {
+		metrics_inc(&net->metrics.rx_rate_limiter_throttled);
 		stop_watching(rx);
 		return false;
 	}
@@ -423,6 +428,7 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
+	metrics_inc(&net->metrics.rx_tap_event_count);
 	pthread_mutex_lock(&net->dev.lock);
 	if (!can_receive(net)) {
 		stop_watching(&net->rx);
@@ -452,6 +458,7 @@ static void on_rx_allowed(void *ctx)
 {
 	struct net *net = ctx;
 
+	metrics_inc(&net->metrics.rx_event_rate_limiter_count);
 	virtio_dev_kick(&net->dev, NET_QUEUE_RX);
 }
 
@@ -470,8 +477,18 @@ static void note_sent(struct net *net, int result)
 		log_guest(&net->log_limit, "net '%s': its %s does not take frames: %s", net->dev.id,
 			  net->netdev->kind, strerror(-result));
 	net->tx.is_failing = result != 0 && result != -EINVAL;
-	if (result != 0)
-		net->counters.tx_lost++;
+	if (result == 0)
+		return;
+	metrics_inc(&net->metrics.tx_fails);
+	if (result != -EINVAL)
+		metrics_inc(&net->metrics.tap_write_fails);
+}
+
+static void count_sent(struct metrics_net *counts, uint32_t frame_bytes)
+{
+	metrics_inc(&counts->tx_count);
+	metrics_inc(&counts->tx_packets_count);
+	metrics_add(&counts->tx_bytes_count, frame_bytes);
 }
 
 /* 5.1.6.2, on a copy. What is left of it asks for no more than was negotiated. */
@@ -498,11 +515,16 @@ static bool judge_sent(const struct net *net, struct header *header, uint32_t fr
 static int send_frame(struct net *net, struct header *header, uint32_t frame_bytes)
 {
 	struct iovec *iov = net->tx.iov;
+	uint64_t begin_us = metrics_now_us();
 	unsigned int n;
+	int result;
 
 	iov[0] = (struct iovec){ .iov_base = header, .iov_len = sizeof(*header) };
 	n = iov_slice(net->chain.iov, net->chain.n_readable, sizeof(*header), frame_bytes, iov + 1);
-	return net->netdev->ops->send(net->netdev, iov, n + 1);
+	result = net->netdev->ops->send(net->netdev, iov, n + 1);
+	if (result == 0)
+		metrics_add_time(&net->metrics.tap_write_agg, begin_us);
+	return result;
 }
 
 /* The queue rests: the chain is the next one again. */
@@ -517,6 +539,7 @@ static bool transmit_frame(struct net *net, struct header *header, uint32_t fram
 	int result;
 
 	if (!rate_limiter_take(&net->tx.limiter, frame_bytes)) {
+		metrics_inc(&net->metrics.tx_rate_limiter_throttled);
 		put_back(net);
 		return false;
 	}
@@ -533,8 +556,8 @@ static bool transmit_frame(struct net *net, struct header *header, uint32_t fram
 		return false;
 	}
 	note_sent(net, result);
-	net->counters.tx_frames += result == 0;
-	net->counters.tx_bytes += result == 0 ? frame_bytes : 0;
+	if (result == 0)
+		count_sent(&net->metrics, frame_bytes);
 	return true;
 }
 
@@ -545,11 +568,20 @@ static bool transmit_chain(struct net *net)
 	size_t copied = virtq_chain_read(&net->chain, 0, &header, sizeof(header));
 
 	if (copied < sizeof(header) || !judge_sent(net, &header, bytes - (uint32_t)copied))
-		net->counters.tx_refused++;
+		metrics_inc(&net->metrics.tx_malformed_frames);
 	else if (!transmit_frame(net, &header, bytes - (uint32_t)copied))
 		return false;
 	virtq_push(&net->dev.queues[NET_QUEUE_TX], net->chain.head, 0);
 	return true;
+}
+
+static void count_tx_turn(struct net *net, unsigned int n_taken)
+{
+	uint16_t n_left = virtq_n_waiting(&net->dev.queues[NET_QUEUE_TX]);
+
+	metrics_add(&net->metrics.tx_remaining_reqs_count, n_left);
+	if (n_taken == 0 && n_left == 0)
+		metrics_inc(&net->metrics.no_tx_avail_buffer);
 }
 
 /* \return true when there may be more */
@@ -564,6 +596,7 @@ static bool transmit(struct net *net)
 	       transmit_chain(net))
 		n++;
 	virtio_dev_signal(&net->dev, NET_QUEUE_TX);
+	count_tx_turn(net, n);
 	if (net->netdev->has_backlog)
 		watch_writable(net);
 	return n == VIRTIO_BUDGET;
@@ -592,6 +625,7 @@ static void on_tx_allowed(void *ctx)
 {
 	struct net *net = ctx;
 
+	metrics_inc(&net->metrics.tx_rate_limiter_event_count);
 	virtio_dev_kick(&net->dev, NET_QUEUE_TX);
 }
 
@@ -602,6 +636,8 @@ static bool net_process(struct virtio_dev *dev, unsigned int queue)
 	struct net *net = container_of(dev, struct net, dev);
 
 	set_up(net);
+	metrics_inc(queue == NET_QUEUE_TX ? &net->metrics.tx_queue_event_count
+					  : &net->metrics.rx_queue_event_count);
 	if (queue == NET_QUEUE_TX)
 		return transmit(net);
 	/* While the back end is watched there are buffers enough, and no frame. */
@@ -689,6 +725,9 @@ int net_init(struct net *net, const struct net_config *config, struct netdev *ne
 
 	if (result != 0)
 		return result;
+	net->dev.fails = (struct virtio_fails){ .activate = &net->metrics.activate_fails,
+						.event = &net->metrics.event_fails,
+						.config = &net->metrics.cfg_fails };
 	net->netdev = netdev;
 	result = fill_config(net, config, err);
 	if (result != 0)

@@ -77,17 +77,6 @@ struct net_chain {
 	uint32_t bytes;
 };
 
-struct net_counters {
-	uint64_t rx_frames;
-	uint64_t rx_bytes;
-	uint64_t rx_dropped;     /**< larger than the buffers, or nothing for this driver */
-	uint64_t rx_bad_buffers; /**< given back: too small for a header */
-	uint64_t tx_frames;
-	uint64_t tx_bytes;
-	uint64_t tx_refused; /**< no frame, or a header that cannot be */
-	uint64_t tx_lost;    /**< not taken by the back end */
-};
-
 struct net_rx {
 	struct rate_limiter limiter;
 	struct event *readable;
@@ -126,7 +115,7 @@ struct net {
 	uint32_t host_offloads;  /**< what the driver may leave to us */
 	uint32_t guest_offloads; /**< and we to it */
 	struct log_limit log_limit;
-	struct net_counters counters;
+	struct metrics_net metrics; /**< for metrics_add_net() */
 	struct virtq_chain chain;
 	struct net_rx rx;
 	struct net_tx tx;

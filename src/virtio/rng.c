@@ -45,9 +45,11 @@ static uint32_t fill(struct rng *rng, const struct virtq_chain *chain, uint32_t 
 		size_t part = MIN(buffers[i].iov_len, (size_t)(len - done));
 		ssize_t n = fill_buffer(&buffers[i], part);
 
-		if (n < 0)
+		if (n < 0) {
+			metrics_inc(&metrics.entropy.host_rng_fails);
 			log_guest(&rng->dev.log_limit, "rng '%s': no random bytes: %s", rng->dev.id,
 				  strerror((int)-n));
+		}
 		if (n > 0)
 			done += (uint32_t)n;
 		if (n < (ssize_t)part)
@@ -69,11 +71,13 @@ static uint32_t serve(struct rng *rng, const struct virtq_chain *chain)
 		return 0;
 	}
 	if (!rate_limiter_take(&rng->limiter, len)) {
+		metrics_inc(&metrics.entropy.entropy_rate_limiter_throttled);
 		virtq_unpop(vq, chain->head);
 		return 0;
 	}
 	done = fill(rng, chain, len);
 	if (done > 0) {
+		metrics_add(&metrics.entropy.entropy_bytes, done);
 		virtq_push(vq, chain->head, done);
 		return done;
 	}
@@ -90,6 +94,7 @@ static bool process(struct virtio_dev *dev, unsigned int queue)
 	uint32_t done = 0;
 	bool has_more = true;
 
+	metrics_inc(&metrics.entropy.entropy_event_count);
 	if (rate_limiter_is_waiting(&rng->limiter) ||
 	    event_pending(rng->retry_event, EV_TIMEOUT, NULL))
 		return false;
@@ -111,10 +116,11 @@ static const struct virtio_dev_class rng_class = {
 	.process = process,
 };
 
-static void try_again(void *ctx)
+static void on_limit_passed(void *ctx)
 {
 	struct rng *rng = ctx;
 
+	metrics_inc(&metrics.entropy.rate_limiter_event_count);
 	virtio_dev_kick(&rng->dev, 0);
 }
 
@@ -122,7 +128,7 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx)
 {
 	(void)fd;
 	(void)what;
-	try_again(ctx);
+	virtio_dev_kick(&((struct rng *)ctx)->dev, 0);
 }
 
 int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *limits,
@@ -131,8 +137,10 @@ int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *
 {
 	int ret = virtio_dev_init(&rng->dev, &rng_class, id, mem, irq, err);
 
+	rng->dev.fails = (struct virtio_fails){ .activate = &metrics.entropy.activate_fails,
+						.event = &metrics.entropy.entropy_event_fails };
 	if (ret == 0)
-		ret = rate_limiter_init(&rng->limiter, limits, base, try_again, rng, err);
+		ret = rate_limiter_init(&rng->limiter, limits, base, on_limit_passed, rng, err);
 	if (ret != 0)
 		return ret;
 	rng->retry_event = event_new(base, -1, 0, on_retry, rng);

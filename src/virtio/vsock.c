@@ -102,6 +102,7 @@ static void set_ports(struct vsock *vsock, struct vsock_conn *conn, uint32_t hos
 	conn->guest_port = guest_port;
 	LIST_INSERT_HEAD(bucket_of(vsock, host_port, guest_port), conn, keyed);
 	conn->is_keyed = true;
+	metrics_inc(&metrics.vsock.conns_added);
 	conn->ring = vsock->rings + (size_t)(conn - vsock->conns) * VSOCK_DATA_MAX;
 	conn->buf_alloc = VSOCK_SMALL_BUFFER;
 	if (vsock->n_full < VSOCK_FULL_BUFFERS) {
@@ -163,8 +164,10 @@ static void release(struct vsock *vsock, struct vsock_conn *conn)
 	vsock_conn_close(conn);
 	set_phase(vsock, conn, VSOCK_PHASE_NONE);
 	set_sending(vsock, conn, false);
-	if (conn->is_keyed)
+	if (conn->is_keyed) {
 		LIST_REMOVE(conn, keyed);
+		metrics_inc(&metrics.vsock.conns_removed);
+	}
 	if (conn->buf_alloc == VSOCK_DATA_MAX)
 		vsock->n_full--;
 	*conn = (struct vsock_conn){ .fd = -1, .generation = generation };
@@ -174,8 +177,10 @@ static void release(struct vsock *vsock, struct vsock_conn *conn)
 /* After anything has happened to a connection. It may be gone afterwards. */
 static void settle(struct vsock *vsock, struct vsock_conn *conn)
 {
-	if (!watch(vsock, conn))
+	if (!watch(vsock, conn)) {
+		metrics_inc(&metrics.vsock.conn_event_fails);
 		vsock_conn_abort(conn);
+	}
 	if (conn->state == VSOCK_CONN_CLOSED) {
 		release(vsock, conn);
 		return;
@@ -240,6 +245,7 @@ static void receive(struct vsock *vsock, struct virtq_chain *chain)
 	struct vsock_conn *conn;
 
 	if (virtq_chain_read(chain, 0, &hdr, sizeof(hdr)) != sizeof(hdr)) {
+		metrics_inc(&metrics.vsock.tx_queue_event_fails);
 		virtio_dev_break(&vsock->dev, "its driver sent a packet without a whole header");
 		return;
 	}
@@ -269,6 +275,7 @@ static bool process_tx(struct vsock *vsock)
 		} else if (!virtio_dev_pop(dev, VSOCK_TX, &vsock->tx_chain)) {
 			has_more = false;
 		} else {
+			metrics_inc(&metrics.vsock.tx_packets_count);
 			receive(vsock, &vsock->tx_chain);
 			virtq_push(&dev->queues[VSOCK_TX], vsock->tx_chain.head, 0);
 			has_more = virtio_dev_is_active(dev);
@@ -330,6 +337,7 @@ static void send_event(struct vsock *vsock)
 	if (!virtio_dev_pop(dev, VSOCK_EVENT, &vsock->rx_chain))
 		return;
 	if (virtq_chain_write(&vsock->rx_chain, 0, &event, sizeof(event)) != EVENT_BYTES) {
+		metrics_inc(&metrics.vsock.ev_queue_event_fails);
 		virtio_dev_break(dev, "its driver gave a buffer too small for an event");
 		return;
 	}
@@ -348,14 +356,18 @@ static bool fill_buffer(struct vsock *vsock)
 	if (!virtio_dev_pop(dev, VSOCK_RX, chain))
 		return false;
 	if (chain->writable_bytes <= sizeof(struct vsock_hdr)) {
+		metrics_inc(&metrics.vsock.rx_queue_event_fails);
 		virtio_dev_break(dev, "its driver gave a buffer too small for a packet");
 		return false;
 	}
 	len = send_next(vsock, chain);
-	if (len == 0)
+	if (len == 0) {
 		virtq_unpop(&dev->queues[VSOCK_RX], chain->head);
-	else
-		virtq_push(&dev->queues[VSOCK_RX], chain->head, len);
+		return true;
+	}
+	virtq_push(&dev->queues[VSOCK_RX], chain->head, len);
+	metrics_inc(&metrics.vsock.rx_packets_count);
+	metrics_add(&metrics.vsock.rx_bytes_count, len - sizeof(struct vsock_hdr));
 	return true;
 }
 
@@ -410,6 +422,7 @@ static void accept_failed(struct vsock *vsock, int error)
 {
 	if (error == -EAGAIN)
 		return;
+	metrics_inc(&metrics.vsock.muxer_event_fails);
 	vsock->accept_after_ms = now_ms() + ACCEPT_PAUSE_MS;
 	if (!vsock->has_told_accept)
 		log_warn("vsock '%s': accept a client: %s; later failures are not logged",
@@ -490,6 +503,9 @@ static bool process(struct virtio_dev *dev, unsigned int queue)
 	struct vsock *vsock = from_dev(dev);
 	bool has_more = queue == VSOCK_TX && process_tx(vsock);
 
+	if (queue != VSOCK_EVENT)
+		metrics_inc(queue == VSOCK_TX ? &metrics.vsock.tx_queue_event_count
+					      : &metrics.vsock.rx_queue_event_count);
 	finish(vsock);
 	return has_more;
 }
@@ -532,6 +548,7 @@ static void on_epoll(evutil_socket_t fd, short what, void *ctx)
 
 static void time_out(struct vsock *vsock, struct vsock_conn *conn)
 {
+	metrics_inc(&metrics.vsock.conns_killed);
 	vsock_conn_abort(conn);
 	settle(vsock, conn);
 }
@@ -645,7 +662,13 @@ static int init_parts(struct vsock *vsock, const struct vsock_config *config,
 		return err_set(err, -EINVAL,
 			       "the guest's CID must be %d to %" PRIu32 ", not %" PRIu64,
 			       GUEST_CID_MIN, UINT32_MAX, config->guest_cid);
-	code = unix_listener_init(&vsock->listener, config->uds_path, err);
+	if (config->listener == NULL) {
+		code = unix_listener_init(&vsock->listener, config->uds_path, err);
+	} else {
+		vsock->listener = *config->listener;
+		*config->listener = (struct unix_listener){ .fd = -1 };
+		code = 0;
+	}
 	if (code == 0)
 		code = init_tables(vsock, err);
 	if (code == 0)
@@ -676,6 +699,8 @@ int vsock_init(struct vsock *vsock, const struct vsock_config *config, const str
 	code = virtio_dev_init(&vsock->dev, &vsock_class, config->id, mem, irq, err);
 	if (code != 0)
 		return code;
+	vsock->dev.fails = (struct virtio_fails){ .activate = &metrics.vsock.activate_fails,
+						  .config = &metrics.vsock.cfg_fails };
 	/* 5.10.4: guest_cid */
 	vsock->dev.config_size = sizeof(uint64_t);
 	store_le(vsock->dev.config, config->guest_cid, sizeof(uint64_t));

@@ -59,6 +59,7 @@ struct vsock_config {
 	const char *id;     /**< borrowed */
 	uint64_t guest_cid; /**< 3 to 2^32 - 1 */
 	const char *uds_path;
+	struct unix_listener *listener; /**< at `uds_path`, taken over; NULL: it is made */
 	unsigned int timeout_ms;   /**< of handshake, connecting and closing; 0: VSOCK_TIMEOUT_MS */
 	vsock_connect_fn *connect; /**< NULL: to `uds_path`_PORT, from this process */
 	void *connect_ctx;

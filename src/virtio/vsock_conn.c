@@ -2,6 +2,7 @@
 
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/metrics.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -249,13 +250,16 @@ enum vsock_phase vsock_conn_phase(const struct vsock_conn *conn)
 /* ---- guest to host ---- */
 
 /* \return how many bytes the socket took; when it is not to be used again, the state tells */
-static uint32_t write_socket(struct vsock_conn *conn, struct iovec *iov, unsigned int n_iov)
+static uint32_t write_socket(struct vsock_conn *conn, struct iovec *iov, unsigned int n_iov,
+			     _Atomic uint64_t *fails)
 {
 	const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n_iov };
 	ssize_t n = sendmsg(conn->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n >= 0)
 		return (uint32_t)n;
+	if (errno != EAGAIN && errno != EINTR)
+		metrics_inc(fails);
 	if (errno == EPIPE || errno == ECONNRESET)
 		host_shuts_down(conn, VSOCK_SHUTDOWN_RECEIVE); /* what it sent is still read */
 	else if (errno != EAGAIN && errno != EINTR)
@@ -288,7 +292,7 @@ static void drain_ring(struct vsock_conn *conn)
 		{ .iov_base = conn->ring + conn->ring_start, .iov_len = first },
 		{ .iov_base = conn->ring, .iov_len = conn->ring_used - first },
 	};
-	uint32_t n = write_socket(conn, iov, ARRAY_SIZE(iov));
+	uint32_t n = write_socket(conn, iov, ARRAY_SIZE(iov), &metrics.vsock.tx_flush_fails);
 
 	if (n == 0)
 		return;
@@ -314,10 +318,12 @@ static void receive_data(struct vsock_conn *conn, uint32_t len, struct virtq_cha
 	}
 	if (len == 0)
 		return;
+	metrics_add(&metrics.vsock.tx_bytes_count, len);
 	chain->n_readable =
 		(uint16_t)iov_slice(chain->iov, chain->n_readable, HDR_BYTES, len, chain->iov);
 	if (is_host_listening(conn) && conn->ring_used == 0)
-		n = write_socket(conn, chain->iov, chain->n_readable);
+		n = write_socket(conn, chain->iov, chain->n_readable,
+				 &metrics.vsock.tx_write_fails);
 	if (conn->state != VSOCK_CONN_ESTABLISHED)
 		return;
 	if (!is_host_listening(conn))
@@ -427,8 +433,10 @@ static uint32_t read_socket(struct vsock_conn *conn, const struct virtq_chain *c
 	n = recvmsg(conn->fd, &msg, MSG_DONTWAIT);
 	if (n == 0)
 		host_shuts_down(conn, is_hung_up(conn) ? VSOCK_SHUTDOWN_BOTH : VSOCK_SHUTDOWN_SEND);
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		metrics_inc(&metrics.vsock.rx_read_fails);
 		vsock_conn_abort(conn);
+	}
 	return n < 0 ? 0 : (uint32_t)n;
 }
 

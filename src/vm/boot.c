@@ -3,6 +3,7 @@
 #include "config/config.h"
 #include "riscv/layout.h"
 #include "util/bits.h"
+#include "vm/resources.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,15 +32,32 @@ static bool must_copy(const struct vm_config *config)
 	return config->copy_kernel || config->pages != CONFIG_PAGES_SMALL;
 }
 
-static int load_kernel(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
-		       struct err *err)
+static int add_ram(struct guest_mem *mem, const struct vm_config *config, struct err *err)
 {
-	int ret = kernel_image_open(&boot->image, config->kernel_path, err);
+	bool is_reserved = config->pages == CONFIG_PAGES_2M;
+	int ret = check_fits_host(config->mem_bytes, err);
 
-	if (ret != 0)
-		return ret;
-	return kernel_image_load(&boot->image, mem, LAYOUT_RAM_BASE, config->mem_bytes,
-				 must_copy(config), &boot->kernel, err);
+	if (ret == 0)
+		ret = guest_mem_add(mem, LAYOUT_RAM_BASE, config->mem_bytes,
+				    is_reserved ? GUEST_MEM_HUGE_PAGES : GUEST_MEM_SMALL_PAGES,
+				    err);
+	/* Before the first page of it is touched. */
+	if (ret == 0 && config->pages == CONFIG_PAGES_TRANSPARENT)
+		guest_mem_allow_huge(mem, LAYOUT_RAM_BASE, config->mem_bytes, true);
+	return ret;
+}
+
+static int load_files(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
+		      struct err *err)
+{
+	bool copy = must_copy(config);
+	int ret = kernel_image_load(&boot->image, mem, LAYOUT_RAM_BASE, config->mem_bytes, copy,
+				    &boot->kernel, err);
+
+	boot->fdt_gpa = layout_fdt_gpa(LAYOUT_RAM_BASE, config->mem_bytes);
+	if (ret == 0 && config->initrd_path != NULL)
+		ret = initrd_load(&boot->initrd, mem, boot->kernel.end, boot->fdt_gpa, copy, err);
+	return ret;
 }
 
 /*
@@ -68,20 +86,14 @@ static void choose_pages(const struct boot *boot, const struct guest_mem *mem, u
 }
 
 int boot_load(struct boot *boot, struct guest_mem *mem, const struct vm_config *config,
-	      struct err *err)
+	      struct vm_resources *resources, struct err *err)
 {
-	int ret = check_fits_host(config->mem_bytes, err);
+	int ret = add_ram(mem, config, err);
 
 	if (ret == 0)
-		ret = guest_mem_add(
-			mem, LAYOUT_RAM_BASE, config->mem_bytes,
-			config->pages == CONFIG_PAGES_2M ? GUEST_MEM_HUGE_PAGES : GUEST_MEM_SMALL_PAGES, err);
+		ret = vm_resources_take_kernel(resources, config, &boot->image, &boot->initrd, err);
 	if (ret == 0)
-		ret = load_kernel(boot, mem, config, err);
-	boot->fdt_gpa = layout_fdt_gpa(LAYOUT_RAM_BASE, config->mem_bytes);
-	if (ret == 0 && config->initrd_path != NULL)
-		ret = initrd_load(&boot->initrd, config->initrd_path, mem, boot->kernel.end,
-				  boot->fdt_gpa, must_copy(config), err);
+		ret = load_files(boot, mem, config, err);
 	if (ret == 0 && config->pages == CONFIG_PAGES_SMALL)
 		choose_pages(boot, mem, config->mem_bytes);
 	return ret;

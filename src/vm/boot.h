@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 struct vm_config;
+struct vm_resources;
 
 struct boot {
 	struct kernel_image image;
@@ -27,9 +28,11 @@ struct boot {
  * Add RAM to \p mem and put kernel and initramfs into it.
  * \param boot zero-initialised
  * \param mem zero-initialised
+ * \param resources has the files, if they were opened before; may be NULL
  */
 __attribute__((warn_unused_result)) int boot_load(struct boot *boot, struct guest_mem *mem,
-						  const struct vm_config *config, struct err *err);
+						  const struct vm_config *config,
+						  struct vm_resources *resources, struct err *err);
 
 /** Complete \p machine with what was loaded, and write the device tree to \c fdt_gpa. */
 __attribute__((warn_unused_result)) int boot_write_fdt(const struct boot *boot,

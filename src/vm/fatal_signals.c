@@ -4,11 +4,14 @@
 #include "config/exit_status.h"
 #include "mem/guest_mem.h"
 #include "util/bits.h"
+#include "util/log.h"
+#include "util/metrics.h"
+#include "util/text.h"
 #include "vm/boot.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,7 +20,7 @@
 enum { DIE_OF_IT = -1 };
 
 /* With those of real time, all that end a process and that nobody else takes: SIGTERM and SIGINT
- * are the I/O loop's, SIGPIPE is ignored. */
+ * are the I/O loop's, SIGPIPE is counted and no more. */
 static const struct {
 	int signal;
 	int status;
@@ -49,37 +52,7 @@ static struct {
 	const struct guest_mem *_Atomic mem;
 } known;
 
-/* A line put together with nothing but what a signal handler may use. */
-struct line {
-	char text[256];
-	size_t len;
-};
-
-static void add_text(struct line *line, const char *text)
-{
-	size_t len = MIN(strlen(text), sizeof(line->text) - line->len);
-
-	memcpy(line->text + line->len, text, len);
-	line->len += len;
-}
-
-static void add_number(struct line *line, int number)
-{
-	char digits[12];
-	size_t at = sizeof(digits) - 1;
-	unsigned int rest = number < 0 ? 0U - (unsigned int)number : (unsigned int)number;
-
-	digits[at] = '\0';
-	do {
-		digits[--at] = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest > 0);
-	if (number < 0)
-		add_text(line, "-");
-	add_text(line, digits + at);
-}
-
-static void add_cause(struct line *line, const siginfo_t *info)
+static void add_cause(struct text *text, const siginfo_t *info)
 {
 	const struct boot *boot = known.boot;
 	const struct guest_mem *mem = known.mem;
@@ -90,9 +63,9 @@ static void add_cause(struct line *line, const siginfo_t *info)
 		file = boot_cut_file(boot);
 	if (file == NULL)
 		return;
-	add_text(line, " The ");
-	add_text(line, file);
-	add_text(line, " file was cut short while the guest was using it.");
+	text_add(text, " The ");
+	text_add(text, file);
+	text_add(text, " file was cut short while the guest was using it.");
 }
 
 static void unblock(int signo)
@@ -116,33 +89,56 @@ __attribute__((noreturn)) static void end_process(int signo)
 	_exit(EXIT_STATUS_ERROR);
 }
 
-static void write_line(const struct line *line)
+/* Firecracker's schema has some of them. Stores, not counters: nobody comes here twice. */
+static void count_signal(int signo)
 {
-	struct pollfd pollfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+	static const struct {
+		int signal;
+		_Atomic uint64_t *metric;
+	} counted[] = {
+		{ SIGBUS, &metrics.signals.sigbus },   { SIGSEGV, &metrics.signals.sigsegv },
+		{ SIGXFSZ, &metrics.signals.sigxfsz }, { SIGXCPU, &metrics.signals.sigxcpu },
+		{ SIGHUP, &metrics.signals.sighup },   { SIGILL, &metrics.signals.sigill },
+	};
 
-	/* A reader that is stuck must not keep a process that is to end. */
-	if (poll(&pollfd, 1, 0) == 0)
-		return;
-	/* Nobody is left to be told that even this failed. */
-	if (write(STDERR_FILENO, line->text, line->len) < 0)
-		return;
+	for (size_t i = 0; i < ARRAY_SIZE(counted); i++) {
+		if (counted[i].signal == signo)
+			metrics_store(counted[i].metric, 1);
+	}
+	if (signo == SIGSYS)
+		metrics_store(&metrics.seccomp.num_faults, 1);
+}
+
+static void log_signal(int signo, const siginfo_t *info)
+{
+	char bytes[256];
+	struct text text = { .bytes = bytes, .size = sizeof(bytes) - 1 };
+
+	text_add(&text, "Shutting down VM after intercepting signal ");
+	text_add_number(&text, (uint64_t)signo, 1);
+	text_add(&text, info->si_code < 0 ? ", code -" : ", code ");
+	text_add_number(&text, (uint64_t)llabs(info->si_code), 1);
+	text_add(&text, ".");
+	add_cause(&text, info);
+	bytes[text.len] = '\0';
+	log_write_in_signal(LOG_ERROR, __FILE__, __LINE__, bytes);
 }
 
 static void on_fatal_signal(int signo, siginfo_t *info, void *context)
 {
-	struct line line = { .len = 0 };
-
 	(void)context;
 	terminal_restore();
-	add_text(&line, "televm: error: Shutting down VM after intercepting signal ");
-	add_number(&line, signo);
-	add_text(&line, ", code ");
-	add_number(&line, info->si_code);
-	add_text(&line, ".");
-	add_cause(&line, info);
-	add_text(&line, "\n");
-	write_line(&line);
+	count_signal(signo);
+	log_signal(signo, info);
+	metrics_flush_in_signal();
 	end_process(signo);
+}
+
+/* A handler, not SIG_IGN, only to count them. Whoever writes sees EPIPE. */
+static void on_broken_pipe(int signo)
+{
+	(void)signo;
+	metrics_inc(&metrics.signals.sigpipe);
 }
 
 bool signal_is_ignored(int signo)
@@ -160,15 +156,22 @@ static void take(int signo, bool is_fault)
 		sigaction(signo, &action, NULL);
 }
 
-void fatal_signals_install(const struct boot *boot, const struct guest_mem *mem)
+void fatal_signals_install(void)
 {
-	known.boot = boot;
-	known.mem = mem;
+	struct sigaction broken_pipe = { .sa_handler = on_broken_pipe, .sa_flags = SA_RESTART };
+
+	sigaction(SIGPIPE, &broken_pipe, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
 		take(fatal[i].signal, fatal[i].is_fault);
 	/* One of these is the kick of vCPU threads, whose handler comes later. */
 	for (int signo = SIGRTMIN; signo <= SIGRTMAX; signo++)
 		take(signo, false);
+}
+
+void fatal_signals_know(const struct boot *boot, const struct guest_mem *mem)
+{
+	known.boot = boot;
+	known.mem = mem;
 }
 
 void fatal_signals_forget(void)

@@ -22,9 +22,11 @@ struct guest_mem;
 /** Is the signal ignored, by this process or by who started it? */
 bool signal_is_ignored(int signo);
 
-/** Install the handlers; then that of the kick signal (vcpu.h) can follow. Both pointers are
- * borrowed until fatal_signals_forget(). */
-void fatal_signals_install(const struct boot *boot, const struct guest_mem *mem);
+/** Install the handlers; then that of the kick signal (vcpu.h) can follow. */
+void fatal_signals_install(void);
+
+/** What a SIGBUS may be about. Borrowed until fatal_signals_forget(). */
+void fatal_signals_know(const struct boot *boot, const struct guest_mem *mem);
 
 /** The borrowed objects are about to go. The handlers stay. */
 void fatal_signals_forget(void);

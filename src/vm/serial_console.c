@@ -2,6 +2,7 @@
 
 #include "bus/mmio_bus.h"
 #include "riscv/layout.h"
+#include "util/cleanup.h"
 
 #include <unistd.h>
 
@@ -67,14 +68,16 @@ static size_t sbi_input(void *ctx, uint8_t *bytes, size_t len)
 	return uart16550_take_input(&serial->uart, bytes, len);
 }
 
-int serial_console_init(struct serial_console *serial, struct event_base *base,
-			struct mmio_bus *bus, const struct irq_line *irq, void (*leave)(void *ctx),
-			void *ctx, struct err *err)
+int serial_console_init(struct serial_console *serial, const struct serial_console_config *config,
+			struct event_base *base, struct mmio_bus *bus, const struct irq_line *irq,
+			struct err *err)
 {
+	int out_fd = config->out_fd >= 0 ? config->out_fd : STDOUT_FILENO;
 	int ret;
 
-	serial->leave = leave;
-	serial->ctx = ctx;
+	serial->out_fd = config->out_fd;
+	serial->leave = config->leave;
+	serial->ctx = config->ctx;
 	serial->sbi = (struct sbi_console){
 		.output = sbi_output,
 		.input = sbi_input,
@@ -82,10 +85,11 @@ int serial_console_init(struct serial_console *serial, struct event_base *base,
 	};
 	uart16550_init(&serial->uart, irq, &uart_ops, serial);
 	serial->is_init = true;
-	ret = console_init(&serial->console, base, STDIN_FILENO, STDOUT_FILENO, &host_ops, serial,
-			   err);
+	ret = console_init(&serial->console, base, STDIN_FILENO, out_fd, &host_ops, serial, err);
 	if (ret != 0)
 		return ret;
+	if (config->limit.size != 0)
+		console_set_limit(&serial->console, &config->limit);
 	return mmio_bus_add(bus, LAYOUT_SERIAL_BASE, LAYOUT_DEVICE_SIZE, &uart16550_mmio_ops,
 			    &serial->uart, "serial", err);
 }
@@ -102,5 +106,6 @@ void serial_console_deinit(struct serial_console *serial)
 		return;
 	console_deinit(&serial->console);
 	uart16550_deinit(&serial->uart);
+	close_fd(&serial->out_fd);
 	serial->is_init = false;
 }

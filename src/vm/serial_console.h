@@ -21,17 +21,22 @@ struct serial_console {
 	struct uart16550 uart;
 	struct console console;
 	struct sbi_console sbi; /**< for the exit decoder */
+	int out_fd;             /**< -1: standard output */
 	void (*leave)(void *ctx);
 	void *ctx;
 };
 
-/**
- * Open the console on standard input and output, and put the UART on the bus.
- * \param leave called on the I/O thread when the user typed the key to leave
- */
+struct serial_console_config {
+	int out_fd;                       /**< taken over, in any case; -1: standard output */
+	struct token_bucket_config limit; /**< of bytes of output */
+	void (*leave)(void *ctx);         /**< the user typed the key to leave; on the I/O thread */
+	void *ctx;
+};
+
+/** Open the console, with standard input, and put the UART on the bus. */
 __attribute__((warn_unused_result)) int serial_console_init(
-	struct serial_console *serial, struct event_base *base, struct mmio_bus *bus,
-	const struct irq_line *irq, void (*leave)(void *ctx), void *ctx, struct err *err);
+	struct serial_console *serial, const struct serial_console_config *config,
+	struct event_base *base, struct mmio_bus *bus, const struct irq_line *irq, struct err *err);
 
 /** Write out what the guest printed last, waiting a little for a slow reader. After the vCPUs. */
 void serial_console_flush(struct serial_console *serial);

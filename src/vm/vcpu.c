@@ -2,6 +2,7 @@
 
 #include "riscv/sbi.h"
 #include "util/log.h"
+#include "util/metrics.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -91,6 +92,20 @@ static enum vcpu_verdict run_once(struct vcpu *vcpu, struct err *why)
 	return run_failed(ret, why);
 }
 
+/* Wait at the gate if that is closed. \return false: the thread is to end */
+static bool may_run(struct vcpu *vcpu)
+{
+	while (!vcpu->stop) {
+		if (!gate_is_closed(vcpu->gate))
+			return true;
+		gate_wait(vcpu->gate);
+		/* What has brought it here. Whoever asks for another exit closes the gate or sets
+		 * `stop` first, and both are looked at after this. */
+		kvm_vcpu_forget_exit(&vcpu->kvm);
+	}
+	return false;
+}
+
 static void *thread_main(void *arg)
 {
 	struct vcpu *vcpu = arg;
@@ -101,10 +116,13 @@ static void *thread_main(void *arg)
 	/* A thread names itself by one call; another's name is a file to open, write and close. */
 	snprintf(name, sizeof(name), "fc_vcpu %u", vcpu->kvm.hartid);
 	prctl(PR_SET_NAME, name);
-	while (verdict == VCPU_RUN_ON && !vcpu->stop)
+	while (verdict == VCPU_RUN_ON && may_run(vcpu))
 		verdict = run_once(vcpu, &why);
+	if (verdict == VCPU_STUCK)
+		metrics_inc(&metrics.vcpu.failures);
 	if (verdict != VCPU_RUN_ON)
 		vcpu->ended(vcpu->ctx, vcpu, verdict, &why);
+	gate_remove(vcpu->gate);
 	return NULL;
 }
 
@@ -131,24 +149,32 @@ int vcpu_start(struct vcpu *vcpu, struct err *err)
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	/* The mask is inherited: set before, so that the new thread never runs without it. */
 	block_process_signals(&old);
+	gate_add(vcpu->gate);
 	ret = pthread_create(&vcpu->thread, &attr, thread_main, vcpu);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
-	if (ret != 0)
+	if (ret != 0) {
+		gate_remove(vcpu->gate);
 		return err_set(err, -ret, "start the thread of vCPU %u: %s", vcpu->kvm.hartid,
 			       strerror(ret));
+	}
 	vcpu->has_thread = true;
 	return 0;
 }
 
-void vcpu_stop(struct vcpu *vcpu)
+void vcpu_kick(struct vcpu *vcpu)
 {
 	if (!vcpu->has_thread)
 		return;
-	vcpu->stop = true;
 	/* First the flag, then the signal: a thread on its way into KVM_RUN comes out at once. */
 	kvm_vcpu_request_exit(&vcpu->kvm);
 	pthread_kill(vcpu->thread, KICK_SIGNAL);
+}
+
+void vcpu_stop(struct vcpu *vcpu)
+{
+	vcpu->stop = true;
+	vcpu_kick(vcpu);
 }
 
 void vcpu_join(struct vcpu *vcpu)

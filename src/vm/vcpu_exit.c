@@ -4,6 +4,7 @@
 #include "mem/guest_mem.h"
 #include "riscv/sbi.h"
 #include "util/bits.h"
+#include "util/metrics.h"
 
 #include <errno.h>
 #include <linux/kvm.h>
@@ -23,11 +24,17 @@ static void handle_mmio(const struct vcpu_exit_env *env, struct kvm_run *run)
 {
 	unsigned int len = MIN(run->mmio.len, (unsigned int)sizeof(run->mmio.data));
 	uint64_t gpa = run->mmio.phys_addr;
+	uint64_t begin_us = metrics_now_us();
 
-	if (run->mmio.is_write)
+	if (run->mmio.is_write) {
 		mmio_bus_write(env->bus, gpa, len, load_le(run->mmio.data, len));
-	else
+		metrics_inc(&metrics.vcpu.exit_mmio_write);
+		metrics_add_time(&metrics.vcpu.exit_mmio_write_agg, begin_us);
+	} else {
 		store_le(run->mmio.data, mmio_bus_read(env->bus, gpa, len), len);
+		metrics_inc(&metrics.vcpu.exit_mmio_read);
+		metrics_add_time(&metrics.vcpu.exit_mmio_read_agg, begin_us);
+	}
 }
 
 struct sbi_ret {

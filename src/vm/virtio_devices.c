@@ -1,30 +1,36 @@
 #include "vm/virtio_devices.h"
 
-#include "backend/passt.h"
-#include "backend/tap.h"
+#include "backend/disk.h"
+#include "backend/netdev.h"
 #include "bus/mmio_bus.h"
 #include "config/config.h"
 #include "kvm/kvm_vm.h"
 #include "util/assert.h"
+#include "util/metrics.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/mmio.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_console.h"
 #include "virtio/vsock.h"
 #include "vm/irqchip.h"
+#include "vm/resources.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct disk_device {
-	struct disk disk;
+	char *id;
+	struct disk *disk;
 	struct blk blk;
 };
 
 struct net_device {
+	char *id;
 	struct netdev *netdev;
 	struct net net;
 };
@@ -40,15 +46,16 @@ struct virtio_devices {
 	struct rng *rng;
 	struct balloon *balloon;
 	struct virtio_console *console;
+	struct input *input;
 };
 
-static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 4 <= LAYOUT_MAX_VIRTIO, "a slot for each");
+static_assert(CONFIG_DISKS_MAX + CONFIG_NETS_MAX + 5 <= LAYOUT_MAX_VIRTIO, "a slot for each");
 
 unsigned int virtio_devices_count(const struct vm_config *config)
 {
 	return config->n_disks + config->n_nets + (config->vsock.path != NULL) +
 	       config->rng.is_wanted + config->balloon.is_wanted +
-	       (config->console == CONFIG_CONSOLE_VIRTIO);
+	       (config->console == CONFIG_CONSOLE_VIRTIO) + config->has_power_key;
 }
 
 /* ---- slots ---- */
@@ -101,14 +108,17 @@ static int no_memory(struct err *err)
 
 /* ---- kinds ---- */
 
+/* Names in the configuration are its own: those of devices are copies. */
+static int copy_id(char **copy, const char *id, struct err *err)
+{
+	*copy = strdup(id);
+	return *copy != NULL ? 0 : no_memory(err);
+}
+
 static int add_disk(struct virtio_devices *devices, unsigned int i,
 		    const struct config_disk *config, struct err *err)
 {
-	const struct blk_config blk_config = {
-		.id = config->id,
-		.cache = config->cache,
-		.limits = config->limits,
-	};
+	struct blk_config blk_config = { .cache = config->cache, .limits = config->limits };
 	const struct irq_line irq = next_irq(devices);
 	struct disk_device *device = calloc(1, sizeof(*device));
 	int ret;
@@ -116,31 +126,25 @@ static int add_disk(struct virtio_devices *devices, unsigned int i,
 	if (device == NULL)
 		return no_memory(err);
 	devices->disks[i] = device;
-	ret = disk_open(&device->disk, config->path, config->is_read_only, config->engine, err);
+	ret = copy_id(&device->id, config->id, err);
+	blk_config.id = device->id;
 	if (ret == 0)
-		ret = blk_init(&device->blk, &blk_config, &device->disk, devices->env->mem, &irq,
-			       devices->env->base, err);
+		ret = vm_resources_take_disk(devices->env->resources, config, &device->disk, err);
+	if (ret != 0)
+		return ret;
+	ret = blk_init(&device->blk, &blk_config, device->disk, devices->env->mem, &irq,
+		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_block(device->id, &device->blk.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "disk '%s'", config->id);
 	return plug_in(devices, &device->blk.dev, err);
-}
-
-static int open_net(struct netdev **netdev, const struct config_net *config, struct err *err)
-{
-	/* Without it the guest would reach what listens on the host's loopback, by the gateway. */
-	static const char *const args[] = { "--no-map-gw", NULL };
-	const struct passt_config passt = { .args = config->reaches_host ? NULL : args };
-
-	if (config->kind == CONFIG_NET_USER)
-		return passt_new(netdev, &passt, err);
-	return tap_new(netdev, config->tap, err);
 }
 
 static int add_net(struct virtio_devices *devices, unsigned int i, const struct config_net *config,
 		   struct err *err)
 {
 	struct net_config net_config = {
-		.id = config->id,
 		.has_mac = config->has_mac,
 		.mtu = config->mtu,
 		.rx = config->rx,
@@ -154,31 +158,50 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		return no_memory(err);
 	devices->nets[i] = device;
 	memcpy(net_config.mac, config->mac, sizeof(net_config.mac));
-	ret = open_net(&device->netdev, config, err);
+	ret = copy_id(&device->id, config->id, err);
+	net_config.id = device->id;
 	if (ret == 0)
-		ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
-			       devices->env->base, err);
+		ret = vm_resources_take_net(devices->env->resources, config, &device->netdev, err);
+	if (ret != 0)
+		return ret;
+	ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
+		       devices->env->base, err);
+	if (ret == 0)
+		ret = metrics_add_net(device->id, &device->net.metrics, err);
 	if (ret != 0)
 		return err_prefix(err, "net '%s'", config->id);
 	return plug_in(devices, &device->net.dev, err);
 }
 
-static int add_vsock(struct virtio_devices *devices, const struct config_vsock *config,
-		     struct err *err)
+/* \param listener is empty afterwards when the device has taken it over */
+static int init_vsock(struct virtio_devices *devices, const struct config_vsock *config,
+		      struct unix_listener *listener, struct err *err)
 {
 	const struct vsock_config vsock_config = {
 		.id = "vsock",
 		.guest_cid = config->guest_cid,
 		.uds_path = config->path,
+		.listener = listener,
 	};
 	const struct irq_line irq = next_irq(devices);
-	int ret;
 
 	devices->vsock = calloc(1, sizeof(*devices->vsock));
 	if (devices->vsock == NULL)
 		return no_memory(err);
-	ret = vsock_init(devices->vsock, &vsock_config, devices->env->mem, &irq, devices->env->base,
-			 err);
+	return vsock_init(devices->vsock, &vsock_config, devices->env->mem, &irq,
+			  devices->env->base, err);
+}
+
+static int add_vsock(struct virtio_devices *devices, const struct config_vsock *config,
+		     struct err *err)
+{
+	struct unix_listener listener = { .fd = -1 };
+	int ret = vm_resources_take_vsock(devices->env->resources, config, &listener, err);
+
+	if (ret != 0)
+		return ret;
+	ret = init_vsock(devices, config, &listener, err);
+	unix_listener_deinit(&listener);
 	return ret != 0 ? ret : plug_in(devices, &devices->vsock->dev, err);
 }
 
@@ -228,6 +251,18 @@ static int add_console(struct virtio_devices *devices, struct err *err)
 	return ret != 0 ? ret : plug_in(devices, &devices->console->dev, err);
 }
 
+static int add_input(struct virtio_devices *devices, struct err *err)
+{
+	const struct irq_line irq = next_irq(devices);
+	int ret;
+
+	devices->input = calloc(1, sizeof(*devices->input));
+	if (devices->input == NULL)
+		return no_memory(err);
+	ret = input_init(devices->input, "keys", devices->env->mem, &irq, err);
+	return ret != 0 ? ret : plug_in(devices, &devices->input->dev, err);
+}
+
 /* ---- all of them ---- */
 
 static int add_those_with_files(struct virtio_devices *devices, const struct vm_config *config,
@@ -255,6 +290,8 @@ static int add_others(struct virtio_devices *devices, const struct vm_config *co
 		ret = add_balloon(devices, &config->balloon, err);
 	if (ret == 0 && config->console == CONFIG_CONSOLE_VIRTIO)
 		ret = add_console(devices, err);
+	if (ret == 0 && config->has_power_key)
+		ret = add_input(devices, err);
 	return ret;
 }
 
@@ -283,6 +320,34 @@ void virtio_devices_describe(const struct virtio_devices *devices, struct fdt_ma
 	machine->n_virtio = devices->n_slots;
 }
 
+struct blk *virtio_devices_disk(struct virtio_devices *devices, const char *id)
+{
+	for (unsigned int i = 0; i < CONFIG_DISKS_MAX; i++) {
+		if (devices->disks[i] != NULL && strcmp(devices->disks[i]->id, id) == 0)
+			return &devices->disks[i]->blk;
+	}
+	return NULL;
+}
+
+struct net *virtio_devices_net(struct virtio_devices *devices, const char *id)
+{
+	for (unsigned int i = 0; i < CONFIG_NETS_MAX; i++) {
+		if (devices->nets[i] != NULL && strcmp(devices->nets[i]->id, id) == 0)
+			return &devices->nets[i]->net;
+	}
+	return NULL;
+}
+
+struct balloon *virtio_devices_balloon(struct virtio_devices *devices)
+{
+	return devices->balloon;
+}
+
+struct input *virtio_devices_input(struct virtio_devices *devices)
+{
+	return devices->input;
+}
+
 void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int timeout_ms)
 {
 	if (devices->console != NULL)
@@ -293,8 +358,12 @@ static void free_disk(struct disk_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->blk.metrics);
 	blk_deinit(&device->blk);
-	disk_close(&device->disk);
+	if (device->disk != NULL)
+		disk_close(device->disk);
+	free(device->disk);
+	free(device->id);
 	free(device);
 }
 
@@ -302,8 +371,10 @@ static void free_net(struct net_device *device)
 {
 	if (device == NULL)
 		return;
+	metrics_remove(&device->net.metrics);
 	net_deinit(&device->net);
 	netdev_free(device->netdev);
+	free(device->id);
 	free(device);
 }
 
@@ -323,9 +394,12 @@ void virtio_devices_free(struct virtio_devices *devices)
 		balloon_deinit(devices->balloon);
 	if (devices->console != NULL)
 		virtio_console_deinit(devices->console);
+	if (devices->input != NULL)
+		input_deinit(devices->input);
 	free(devices->vsock);
 	free(devices->rng);
 	free(devices->balloon);
 	free(devices->console);
+	free(devices->input);
 	free(devices);
 }

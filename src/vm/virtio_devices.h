@@ -2,8 +2,8 @@
  * The virtio devices of a VM: made from its configuration, each behind the MMIO transport in a slot
  * of its own, with a page of addresses and an interrupt source.
  *
- * Slots are filled in the order disks, networks, vsock, entropy, balloon, console, each kind in the
- * order of the configuration: guests name devices in the order in which they find them.
+ * Slots are filled in the order disks, networks, vsock, entropy, balloon, console, keyboard, each
+ * kind in the order of the configuration: guests name devices in the order in which they find them.
  *
  * Built before the vCPUs run, on the I/O thread, and freed there after they have ended.
  */
@@ -14,12 +14,17 @@
 
 #include <stdbool.h>
 
+struct balloon;
+struct blk;
 struct event_base;
 struct guest_mem;
+struct input;
 struct irqchip;
 struct kvm_vm;
 struct mmio_bus;
+struct net;
 struct vm_config;
+struct vm_resources;
 
 /** What devices are tied to; all borrowed. */
 struct virtio_env {
@@ -28,7 +33,8 @@ struct virtio_env {
 	struct mmio_bus *bus;
 	struct irqchip *irqchip;
 	struct kvm_vm *kvm;
-	void (*leave)(void *ctx); /**< on the I/O thread: the user left by the console */
+	struct vm_resources *resources; /**< has what was opened before; may be NULL */
+	void (*leave)(void *ctx);       /**< on the I/O thread: the user left by the console */
 	void *ctx;
 };
 
@@ -52,6 +58,13 @@ void virtio_devices_describe(const struct virtio_devices *devices, struct fdt_ma
 
 /** Write out what the guest printed last, if by the virtio console. */
 void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int timeout_ms);
+
+/* The devices, by the ids of the configuration; NULL where there is none. */
+
+struct blk *virtio_devices_disk(struct virtio_devices *devices, const char *id);
+struct net *virtio_devices_net(struct virtio_devices *devices, const char *id);
+struct balloon *virtio_devices_balloon(struct virtio_devices *devices);
+struct input *virtio_devices_input(struct virtio_devices *devices);
 
 /** Legal on NULL. */
 void virtio_devices_free(struct virtio_devices *devices);

@@ -4,6 +4,7 @@
  * limits. Nothing is opened: that is left to who gets the configuration.
  */
 #include "cli/cli.h"
+#include "config/config_json.h"
 #include "util/assert.h"
 #include "util/bits.h"
 
@@ -28,6 +29,10 @@ static const char *const words[] = {
 	"--console",
 	"--log-level",
 	"--copy-kernel",
+	"--huge-pages",
+	"--print-config",
+	"host",
+	"plic",
 	"root",
 	"ro",
 	"partuuid=",
@@ -133,7 +138,27 @@ static void check_others(const struct vm_config *config)
 	       config->balloon.options.target_mib * MIB <= config->mem_bytes);
 }
 
-static void check(struct vm_config *config)
+/* What --print-config says can be fed in, and then says the same. */
+static void check_printed(const struct vm_config *config)
+{
+	json_t *first = vm_config_to_json(config);
+	struct json_notes notes = { 0 };
+	struct vm_config again;
+	struct err err = { 0 };
+	json_t *second;
+
+	vm_config_init_api(&again);
+	ASSERT(vm_config_load(&again, first, &notes, &err) == 0);
+	ASSERT(vm_config_complete(&again, &err) == 0);
+	ASSERT(strcmp(config->cmdline, again.cmdline) == 0);
+	second = vm_config_to_json(&again);
+	ASSERT(json_equal(first, second));
+	json_decref(first);
+	json_decref(second);
+	vm_config_deinit(&again);
+}
+
+static void check(struct vm_config *config, bool is_utf8)
 {
 	struct err err = { 0 };
 
@@ -147,22 +172,24 @@ static void check(struct vm_config *config)
 	ASSERT(strlen(config->cmdline) < VM_CONFIG_CMDLINE_SIZE);
 	check_disks(config);
 	check_others(config);
+	if (is_utf8)
+		check_printed(config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct vm_config config;
+	struct run_options options = { 0 };
 	char *argv[ARGS_MAX];
 	int argc = split(data, size, argv);
 	struct err err = { 0 };
 	int ret;
 
-	vm_config_init(&config);
-	ret = cli_parse_run(argc, argv, &config, &err);
+	vm_config_init(&options.config);
+	ret = cli_parse_run(argc, argv, &options, &err);
 	ASSERT(ret >= 0 || (err.code == ret && err.text[0] != '\0'));
 	if (ret == 0)
-		check(&config);
-	vm_config_deinit(&config);
+		check(&options.config, cli_is_utf8(argc, argv));
+	vm_config_deinit(&options.config);
 	for (int i = 0; i < argc; i++)
 		free(argv[i]);
 	return 0;

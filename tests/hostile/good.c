@@ -156,6 +156,17 @@ static void console_put(struct dev *d)
 	dev_add(d, d->queue, bufs, COUNT(bufs));
 }
 
+/* ---- input: a state of lights ---- */
+
+static void input_put(struct dev *d)
+{
+	enum { EVENT = 8 };
+	const struct buf bufs[] = { part(d, AT_OUT, EVENT, false) };
+
+	fill(dev_ptr(d, d->good_gpa + AT_OUT), 0, EVENT);
+	dev_add(d, d->queue, bufs, COUNT(bufs));
+}
+
 /* ---- any of them ---- */
 
 unsigned int good_descs(const struct dev *d)
@@ -180,6 +191,9 @@ void good_put(struct dev *d)
 		break;
 	case BALLOON:
 		balloon_put(d);
+		break;
+	case INPUT:
+		input_put(d);
 		break;
 	case CONSOLE:
 	case EVERY:

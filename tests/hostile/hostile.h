@@ -111,6 +111,7 @@ enum kind {
 	CONSOLE = 3,
 	RNG = 4,
 	BALLOON = 5,
+	INPUT = 18,
 	VSOCK = 19,
 };
 

@@ -10,6 +10,7 @@
 #include "rig.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
+#include "virtio/input.h"
 #include "virtio/mmio.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -43,7 +44,7 @@ enum {
 	RAM_SIZE = 64 << 20,
 	N_SECTORS = 2048,
 	N_DISKS = 2,
-	N_DEVICES = 7,
+	N_DEVICES = 8,
 	PATIENCE = 20000, /* rests of REST_US */
 	REST_US = 20,
 	N_RACES = 2000, /* with fewer, a check removed was not missed */
@@ -77,6 +78,7 @@ struct host {
 	struct event_base *base;
 	unsigned int n_devices;
 	struct rig_irq irqs[N_DEVICES];
+	struct input keys;
 	char dir[32];
 	struct disk disks[N_DISKS];
 	struct blk blks[N_DISKS];
@@ -317,6 +319,8 @@ static void add_small_devices(struct host *host)
 			  host->base, &err),
 	     &err);
 	plug_in(host, &host->balloon.dev);
+	must(input_init(&host->keys, "keys", &host->mem, next_irq(host), &err), &err);
+	plug_in(host, &host->keys.dev);
 	check(pipe2(host->input, O_CLOEXEC) == 0, "a pipe");
 	host->output = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	check(host->output >= 0, "/dev/null");
@@ -363,6 +367,7 @@ static void host_init(struct host *host, enum disk_engine engine)
 static void host_deinit(struct host *host)
 {
 	virtio_console_deinit(&host->console);
+	input_deinit(&host->keys);
 	balloon_deinit(&host->balloon);
 	rng_deinit(&host->rng);
 	vsock_deinit(&host->vsock);

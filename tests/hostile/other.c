@@ -1,5 +1,5 @@
 /*
- * Entropy (C06), balloon (M) and console.
+ * Entropy (C06), balloon (M), console and keyboard.
  */
 #include "hostile.h"
 
@@ -202,6 +202,38 @@ static verdict actual_is_nonsense(struct dev *d)
 	return good(d);
 }
 
+/* ---- keyboard ---- */
+
+static verdict states_to_be_written(struct dev *d)
+{
+	const struct buf chains[][2] = {
+		{ { scratch(d), 8, false }, { scratch(d), 8, true } },
+		{ { scratch(d), 8, true }, { scratch(d), 8, true } },
+	};
+
+	for (unsigned int i = 0; i < COUNT(chains); i++) {
+		dev_boot(d);
+		dev_add(d, d->queue, chains[i], 2);
+		CHECK(expect_kick_breaks(d));
+	}
+	return NULL;
+}
+
+static verdict selectors_of_all_kinds(struct dev *d)
+{
+	enum { ROOM = 56 };
+
+	dev_boot(d);
+	for (uint32_t select = 0; select < 65536; select += 257) {
+		dev_write_len(d, REG_CONFIG, 2, select);
+		REQUIRE((dev_read(d, REG_CONFIG) >> 16 & 0xff) <= ROOM);
+	}
+	dev_write_len(d, REG_CONFIG, 8, UINT64_MAX);
+	dev_write_len(d, REG_CONFIG + 4, 8, UINT64_MAX);
+	REQUIRE(dev_read(d, REG_CONFIG) == 0xffff);
+	return good(d);
+}
+
 /* ---- console ---- */
 
 static verdict output_to_be_written(struct dev *d)
@@ -240,6 +272,8 @@ const struct hostile_case other_cases[] = {
 	{ "Q16", BALLOON, rings_given_away, "rings given away while in use" },
 	{ "M02", BALLOON, odd_reports, "reports of parts of pages, and past the end of RAM" },
 	{ "M03", BALLOON, odd_statistics, "statistics of any length, and too many" },
+	{ "K01", INPUT, states_to_be_written, "states of lights, to be written" },
+	{ "K02", INPUT, selectors_of_all_kinds, "selectors of all kinds" },
 	{ "M04", BALLOON, actual_is_nonsense, "nonsense in the configuration" },
 	{ "C01", CONSOLE, output_to_be_written, "output in buffers to be written" },
 	{ "C01", CONSOLE, output_in_pieces, "output in pieces and empty buffers" },

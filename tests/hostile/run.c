@@ -78,7 +78,7 @@ static void add_device(struct machine *m, uint64_t gpa)
 	if (dev_read(d, REG_MAGIC) != MAGIC || dev_read(d, REG_DEVICE_ID) == 0)
 		return;
 	d->kind = (enum kind)dev_read(d, REG_DEVICE_ID);
-	d->queue = d->kind == NET || d->kind == VSOCK || d->kind == CONSOLE;
+	d->queue = d->kind == NET || d->kind == VSOCK || d->kind == CONSOLE || d->kind == INPUT;
 	d->offered = read_features(d);
 	d->good_gpa = take_pages(m, GOOD_PAGES);
 	find_queues(d);
@@ -110,6 +110,8 @@ static const char *name_of(enum kind kind)
 		return "balloon";
 	case VSOCK:
 		return "vsock";
+	case INPUT:
+		return "input";
 	case EVERY:
 	default:
 		return "unknown";

@@ -178,7 +178,7 @@ class Arguments(TestCase):
             ("--memory", "99999999999999999999G"): "is not a size",
             ("--irqchip", "gic"): "'gic' is not auto, plic or aia",
             ("--console", "vga"): "'vga' is not serial, virtio or off",
-            ("--log-level", "loud"): "'loud' is not off, error, warn, info or debug",
+            ("--log-level", "loud"): "'loud' is not off, error, warn, info, debug or trace",
             ("--kernel",): "--kernel needs a value",
             ("--copy-kernel=yes",): "--copy-kernel takes no value",
             ("--cpus", "1", "--cpus", "2"): "--cpus is given twice",

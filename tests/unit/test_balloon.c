@@ -2,6 +2,7 @@
 #include "driver.h"
 #include "test.h"
 #include "util/bits.h"
+#include "util/metrics.h"
 #include "virtio/balloon.h"
 
 #include <errno.h>
@@ -183,12 +184,15 @@ static void inflates(void **state)
 	const uint32_t pfns[] = { RAM_PFN + 2000, RAM_PFN + 2001, RAM_PFN + 2002, RAM_PFN + 3001,
 				  RAM_PFN + 3000, RAM_PFN + 2999, RAM_PFN + 4000, RAM_PFN + 4002 };
 
+	memset(&metrics, 0, sizeof(metrics));
 	fill(d);
 	inflate(d, pfns, ARRAY_SIZE(pfns));
 	assert_int_equal(n_gone(d), ARRAY_SIZE(pfns));
+	assert_int_equal(metrics_get(&metrics.balloon.inflate_count), 1);
 	for (size_t i = 0; i < ARRAY_SIZE(pfns); i++)
 		assert_int_equal(*page(d, pfns[i] - RAM_PFN), 0);
 	assert_used(d, DEFLATE, pass(d, DEFLATE, pfns, sizeof(pfns)));
+	assert_int_equal(metrics_get(&metrics.balloon.deflate_count), 1);
 	*page(d, 2000) = 5;
 	assert_int_equal(*page(d, 2000), 5);
 }
@@ -299,10 +303,16 @@ static void reports(void **state)
 	};
 	uint16_t head = driver_add(d, REPORTS, bufs, 3);
 
+	memset(&metrics, 0, sizeof(metrics));
 	fill(d);
 	driver_kick(d, REPORTS);
 	assert_used(d, REPORTS, head);
 	assert_int_equal(n_gone(d), 12101);
+	/* One of them in two pieces, as it is more than a turn's work. */
+	assert_int_equal(metrics_get(&metrics.balloon.free_page_report_count), 4);
+	assert_int_equal(metrics_get(&metrics.balloon.free_page_report_freed),
+			 12101 * (uint64_t)DRIVER_PAGE);
+	assert_int_equal(metrics_get(&metrics.balloon.free_page_report_fails), 0);
 	assert_int_equal(*page(d, FIRST + 99), 0);
 	assert_int_equal(*page(d, FIRST + 100), 1);
 	assert_int_equal(*page(d, FIRST + 14000), 0);
@@ -364,6 +374,7 @@ static void a_run_of_hinting(void **state)
 	struct driver *d = &rig->d;
 	struct balloon_hinting_status hinting;
 
+	memset(&metrics, 0, sizeof(metrics));
 	fill(d);
 	balloon_get_hinting(&rig->balloon, &hinting);
 	assert_int_equal(hinting.host_cmd, 0);
@@ -375,6 +386,9 @@ static void a_run_of_hinting(void **state)
 	assert_used(d, HINTS, hint(d, FIRST, 10000)); /* takes two turns */
 	assert_used(d, HINTS, hint(d, FIRST + 12000, 1));
 	assert_int_equal(n_gone(d), 10001);
+	assert_int_equal(metrics_get(&metrics.balloon.free_page_hint_freed),
+			 10001 * (uint64_t)DRIVER_PAGE);
+	assert_int_equal(metrics_get(&metrics.balloon.free_page_report_count), 0);
 	balloon_get_hinting(&rig->balloon, &hinting);
 	assert_int_equal(hinting.host_cmd, 2);
 	assert_int_equal(hinting.guest_cmd, 2);
@@ -472,6 +486,7 @@ static void statistics(void **state)
 	uint16_t head;
 
 	assert_int_equal(status(rig).stats.present, 0);
+	memset(&metrics, 0, sizeof(metrics));
 	head = pass(d, STATS, first, sizeof(first));
 	assert_false(driver_take_used(d, STATS, &used)); /* kept */
 	stats = status(rig).stats;
@@ -484,6 +499,8 @@ static void statistics(void **state)
 	pass(d, STATS, second, sizeof(second));
 	stats = status(rig).stats;
 	assert_int_equal(stats.present, BIT(4)); /* unknown ones are left out */
+	assert_int_equal(metrics_get(&metrics.balloon.stats_updates_count), 2);
+	assert_int_equal(metrics_get(&metrics.balloon.stats_update_fails), 0);
 	assert_int_equal(stats.values[BALLOON_STAT_FREE_MEMORY], 1);
 }
 
@@ -502,6 +519,7 @@ static void odd_statistics(void **state)
 	assert_false(driver_take_used(d, STATS, &used));
 	heads[0] = pass(d, STATS, &one, sizeof(one));
 	heads[1] = pass(d, STATS, &one, 9); /* not a whole one */
+	assert_true(metrics_get(&metrics.balloon.stats_update_fails) > 0);
 	assert_used(d, STATS, heads[0]);
 	assert_int_equal(status(rig).stats.present, 0);
 	fill(d);

@@ -816,6 +816,9 @@ static void a_limited_rate(void **state)
 	assert_true((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000 >=
 		    100);
 	assert_true(n_turns < 200);
+	assert_true(b->blk.metrics.rate_limiter_throttled_events >= 2);
+	assert_true(b->blk.metrics.rate_limiter_event_count >= 2);
+	assert_true(b->blk.metrics.remaining_reqs_count >= 8);
 }
 
 /* B11: what was in flight is done when the reset is; the ring is not touched after. */
@@ -1385,6 +1388,8 @@ static void errors_of_transfers(void **state)
 		assert_int_equal(request(b, IN, 0, 512), IOERR);
 		assert_int_equal(request(b, OUT, 0, 512), IOERR);
 	}
+	assert_int_equal(b->blk.metrics.execute_fails, 2 * ARRAY_SIZE(errors));
+	assert_int_equal(b->blk.metrics.read_count, 0);
 	transfer_result = 0;
 	assert_int_equal(request(b, IN, 0, 512), OK);
 }
@@ -1640,6 +1645,38 @@ static void other_limits(void **state)
 		assert_true(wait_used(b, &used));
 }
 
+static void what_is_counted(void **state)
+{
+	struct bench *b = bench_of(state);
+	const struct metrics_block *counts = &b->blk.metrics;
+	const struct rate_limiter_config none = { 0 };
+	struct err err;
+
+	driver_boot(&b->d, F_FLUSH);
+	assert_int_equal(request(b, IN, 3, 5 * DISK_SECTOR), OK);
+	assert_int_equal(request(b, IN, 0, DISK_SECTOR), OK);
+	assert_int_equal(request(b, OUT, 3, 2 * DISK_SECTOR), OK);
+	assert_int_equal(request(b, FLUSH, 0, 0), OK);
+	assert_int_equal(request(b, IN, N_SECTORS, DISK_SECTOR), IOERR);
+	assert_int_equal(request(b, 77, 0, DISK_SECTOR), UNSUPP);
+	assert_int_equal(request(b, GET_ID, 0, 20), OK);
+	assert_int_equal(counts->read_count, 2);
+	assert_int_equal(counts->read_bytes, 6 * DISK_SECTOR);
+	assert_int_equal(counts->write_count, 1);
+	assert_int_equal(counts->write_bytes, 2 * DISK_SECTOR);
+	assert_int_equal(counts->flush_count, 1);
+	assert_int_equal(counts->invalid_reqs_count, 2);
+	assert_int_equal(counts->execute_fails, 0);
+	assert_true(counts->read_agg.min_us <= counts->read_agg.max_us);
+	assert_true(counts->read_agg.max_us <= counts->read_agg.sum_us);
+	assert_true(counts->queue_event_count >= 7);
+	assert_int_equal(counts->event_fails + counts->activate_fails + counts->cfg_fails, 0);
+	assert_int_equal(blk_set_limits(&b->blk, &none, &err), 0);
+	assert_int_equal(blk_set_file(&b->blk, "/nowhere", &err), -ENOENT);
+	assert_int_equal(counts->update_count, 1);
+	assert_int_equal(counts->update_fails, 1);
+}
+
 /* ---- opening ---- */
 
 static void assert_refused(const char *path, bool is_read_only, int code)
@@ -1859,6 +1896,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(a_new_size, set_up),
 	CASE(another_file, set_up),
 	CASE(other_limits, set_up_limited),
+	CASE(what_is_counted, set_up),
 	CASE(files_that_are_no_disks, set_up_no_file),
 	CASE(descriptors_of_others, set_up_no_file),
 	CASE(odd_sizes, set_up_no_file),

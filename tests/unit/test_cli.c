@@ -2,6 +2,7 @@
  * The command line. The machine below it is a fake: these functions stand in for the library's.
  */
 #include "cli/cli.h"
+#include "config/config_json.h"
 
 #include "cli/options.h"
 #include "config/exit_status.h"
@@ -11,6 +12,7 @@
 #include "vm/vm.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,32 +24,88 @@
 static struct {
 	int new_ret;
 	enum vm_fault fault;
-	int run_ret;
-	struct vm_result result;
+	int start_ret;
+	enum vm_end end;
+	int signal; /* that comes when it has started, in place of an end */
+	struct vm_env env;
 	unsigned int n_new;
+	unsigned int n_closed;
 	unsigned int n_freed;
 } fake;
 
-int vm_new(struct vm **vmp, const struct vm_config *config, enum vm_fault *fault, struct err *err)
+int vm_new(struct vm **vmp, const struct vm_config *config, struct vm_resources *resources,
+	   const struct vm_env *env, enum vm_fault *fault, struct err *err)
 {
 	assert_non_null(config->cmdline);
+	(void)resources;
 	fake.n_new++;
-	*vmp = NULL;
+	fake.env = *env;
+	*vmp = fake.new_ret == 0 ? (struct vm *)(void *)&fake : NULL;
 	*fault = fake.fault;
 	return fake.new_ret == 0 ? 0 : err_set(err, fake.new_ret, "no machine");
 }
 
-int vm_run(struct vm *vm, struct vm_result *result, struct err *err)
+static void end_now(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	(void)ctx;
+	fake.env.ended(fake.env.ctx, fake.end);
+}
+
+static void end_soon(enum vm_end end)
+{
+	static const struct timeval at_once = { 0 };
+
+	fake.end = end;
+	assert_int_equal(event_base_once(fake.env.base, -1, EV_TIMEOUT, end_now, NULL, &at_once),
+			 0);
+}
+
+int vm_start(struct vm *vm, struct err *err)
 {
 	(void)vm;
-	*result = fake.result;
-	return fake.run_ret == 0 ? 0 : err_set(err, fake.run_ret, "no run");
+	if (fake.start_ret != 0)
+		return err_set(err, fake.start_ret, "no start");
+	if (fake.signal != 0)
+		raise(fake.signal);
+	else
+		end_soon(fake.end);
+	return 0;
+}
+
+void vm_stop(struct vm *vm)
+{
+	(void)vm;
+	end_soon(VM_END_STOPPED);
+}
+
+enum vm_state vm_get_state(const struct vm *vm)
+{
+	(void)vm;
+	return VM_STATE_RUNNING;
+}
+
+void vm_pause(struct vm *vm)
+{
+	(void)vm;
+}
+
+void vm_resume(struct vm *vm)
+{
+	(void)vm;
+}
+
+void vm_close(struct vm *vm)
+{
+	(void)vm;
+	fake.n_closed++;
 }
 
 void vm_free(struct vm *vm)
 {
-	(void)vm;
-	fake.n_freed++;
+	if (vm != NULL)
+		fake.n_freed++;
 }
 
 enum { ARGS_MAX = 24 };
@@ -102,10 +160,12 @@ static int run_cli(const char *const words[], char said[8192])
 static int parse(const char *const words[], struct vm_config *config, struct err *err)
 {
 	struct args args = make_args(words);
+	struct run_options options = { 0 };
 	int ret;
 
-	vm_config_init(config);
-	ret = cli_parse_run(args.argc, args.argv, config, err);
+	vm_config_init(&options.config);
+	ret = cli_parse_run(args.argc, args.argv, &options, err);
+	*config = options.config;
 	free_args(&args);
 	return ret;
 }
@@ -139,7 +199,7 @@ static void every_flag(void **state)
 	assert_int_equal(config.mem_bytes, GIB);
 	assert_int_equal(config.irqchip, CONFIG_IRQCHIP_AIA);
 	assert_int_equal(config.console, CONFIG_CONSOLE_OFF);
-	assert_int_equal(config.log_level, LOG_WARN);
+	assert_int_equal(config.logger.level, LOG_WARN);
 	assert_true(config.copy_kernel);
 	vm_config_deinit(&config);
 }
@@ -467,6 +527,80 @@ static void long_arguments_are_cut_in_messages(void **state)
 	vm_config_deinit(&config);
 }
 
+/* A line that --config-file takes, and that says all that the flags say. */
+static void configurations_are_printed(void **state)
+{
+	static const char *const words[] = {
+		"televm",
+		"run",
+		"--kernel=k",
+		"--disk=a.img,ro,id=a-1,engine=uring,cache=unsafe,bandwidth=10M,ops=500",
+		"--disk=b.img,partuuid=0eaa91a0-01",
+		"--net=tap=tap0,mac=02:ab:00:00:00:01,mtu=9000,id=n,bandwidth=1G,ops=1",
+		"--net=user,host",
+		"--vsock=path=v.sock,cid=3",
+		"--balloon=size=64,stats=5,deflate-on-oom,reporting",
+		"--rng=bandwidth=64K",
+		"--console=virtio",
+		"--irqchip=aia",
+		"--append=quiet",
+		"--cpus=3",
+		"--huge-pages",
+		"--copy-kernel",
+		"--log-level=warn",
+		"--print-config",
+		NULL
+	};
+	struct json_notes notes = { 0 };
+	struct vm_config config;
+	struct err err = { 0 };
+	json_t *object;
+	json_t *again;
+	char said[8192];
+
+	(void)state;
+	assert_int_equal(run_cli(words, said), 0);
+	assert_non_null(strchr(said, '\n'));
+	assert_string_equal(strchr(said, '\n'), "\n");
+	assert_int_equal(json_parse_object(said, strlen(said), NULL, &object, &err), 0);
+	vm_config_init_api(&config);
+	assert_int_equal(vm_config_load(&config, object, &notes, &err), 0);
+	assert_int_equal(vm_config_complete(&config, &err), 0);
+	again = vm_config_to_json(&config);
+	assert_true(json_equal(object, again));
+	assert_string_equal(config.cmdline,
+			    "console=hvc0 panic=1 quiet root=PARTUUID=0eaa91a0-01 rw");
+	assert_string_equal(config.disks[0].id, "disk0");
+	assert_true(config.disks[0].is_root);
+	assert_string_equal(config.disks[1].id, "a-1");
+	assert_int_equal(config.disks[1].engine, DISK_ENGINE_IO_URING);
+	assert_int_equal(config.disks[1].limits.ops.size, 500);
+	assert_int_equal(config.nets[1].kind, CONFIG_NET_USER);
+	assert_true(config.nets[1].reaches_host);
+	assert_int_equal(config.balloon.options.stats_interval_s, 5);
+	assert_int_equal(config.rng.limits.bandwidth.size, 64 * KIB);
+	assert_int_equal(config.console, CONFIG_CONSOLE_VIRTIO);
+	assert_int_equal(config.irqchip, CONFIG_IRQCHIP_AIA);
+	assert_int_equal(config.vcpu_count, 3);
+	assert_int_equal(config.pages, CONFIG_PAGES_2M);
+	assert_true(config.copy_kernel);
+	assert_int_equal(config.logger.level, LOG_WARN);
+	vm_config_deinit(&config);
+	json_decref(object);
+	json_decref(again);
+}
+
+static void other_text_than_utf8_is_not_printed(void **state)
+{
+	static const char *const words[] = { "televm", "run", "--kernel=\xff", "--print-config",
+					     NULL };
+	char said[8192];
+
+	(void)state;
+	assert_int_equal(run_cli(words, said), 153);
+	assert_non_null(strstr(said, "an argument is not UTF-8"));
+}
+
 static void help_and_version(void **state)
 {
 	static const struct {
@@ -482,6 +616,14 @@ static void help_and_version(void **state)
 		{ { "televm", "help", "help" }, "Usage: televm COMMAND" },
 		{ { "televm", "help", "--help" }, "Usage: televm COMMAND" },
 		{ { "televm", "run", "--help" }, "Usage: televm run" },
+		{ { "televm", "ctl", "--help" }, "Usage: televm ctl" },
+		{ { "televm", "help", "ctl" }, "Usage: televm ctl" },
+		{ { "televm", "help", "api" }, "Usage: televm --api-sock" },
+		{ { "televm", "--id", "x", "--help" }, "Usage: televm --api-sock" },
+		{ { "televm", "--id", "x", "--version" }, "televm " TELEVM_VERSION "\n" },
+		{ { "/usr/bin/firecracker", "--version" }, "Firecracker v1.12.1\n\n" },
+		{ { "firecracker", "--id=x", "--version" }, "Firecracker v1.12.1\n\n" },
+		{ { "firecracker", "--help" }, "Usage: televm --api-sock" },
 		{ { "televm", "run", "--cpus=2", "-h" }, "Usage: televm run" },
 	};
 	char said[8192];
@@ -507,6 +649,12 @@ static void bad_arguments_and_bad_configuration(void **state)
 		int status;
 	} rows[] = {
 		{ { "televm" }, "no command", EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "--id=x", "--apisock=s" },
+		  "did you mean --api-sock?",
+		  EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "--kernel=k" },
+		  "unknown flag '--kernel'",
+		  EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "help", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "\x1b[2J" }, "unknown command '?[2J'", EXIT_STATUS_BAD_ARGUMENTS },
@@ -540,26 +688,38 @@ static void exit_status_of_a_run(void **state)
 {
 	static const char *const words[] = { "televm", "run", "--kernel=k", NULL };
 	static const struct {
-		struct vm_result result;
+		enum vm_end end;
+		int signal;
 		int status;
+		const char *said;
 	} rows[] = {
-		{ { VM_END_SHUTDOWN, 0 }, 0 },       { { VM_END_REBOOT, 0 }, 0 },
-		{ { VM_END_PANIC, 0 }, 3 },          { { VM_END_VCPU_ERROR, 0 }, 4 },
-		{ { VM_END_STOPPED, 0 }, 0 },        { { VM_END_STOPPED, SIGTERM }, 143 },
-		{ { VM_END_STOPPED, SIGINT }, 130 }, { { VM_END_NONE, 0 }, 1 },
+		{ VM_END_SHUTDOWN, 0, 0, "the guest shut down" },
+		{ VM_END_REBOOT, 0, 0, "the guest asked for a reboot" },
+		{ VM_END_PANIC, 0, 3, "the guest's kernel panicked" },
+		{ VM_END_VCPU_ERROR, 0, 4, "it cannot go on" },
+		{ VM_END_STOPPED, 0, 0, "its user left" },
+		{ VM_END_STOPPED, SIGTERM, 143, "Terminated" },
+		{ VM_END_STOPPED, SIGINT, 130, "Interrupt" },
+		{ VM_END_NONE, 0, 1, "it cannot go on" },
 	};
 	char said[8192];
 
 	(void)state;
+	fake.n_closed = 0;
 	fake.n_freed = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		fake.result = rows[i].result;
+		fake.end = rows[i].end;
+		fake.signal = rows[i].signal;
 		assert_int_equal(run_cli(words, said), rows[i].status);
+		assert_non_null(strstr(said, rows[i].said));
 	}
+	fake.signal = 0;
+	assert_int_equal(fake.n_closed, ARRAY_SIZE(rows));
 	assert_int_equal(fake.n_freed, ARRAY_SIZE(rows));
-	fake.run_ret = -EIO;
+	fake.start_ret = -EIO;
 	assert_int_equal(run_cli(words, said), EXIT_STATUS_ERROR);
-	assert_string_equal(said, "televm: error: no run\n");
+	assert_string_equal(said, "televm: error: no start\n");
+	assert_int_equal(fake.n_freed, ARRAY_SIZE(rows) + 1);
 	fake.new_ret = -ENOENT;
 	fake.fault = VM_FAULT_CONFIG;
 	assert_int_equal(run_cli(words, said), EXIT_STATUS_BAD_CONFIG);
@@ -641,6 +801,8 @@ int main(void)
 		cmocka_unit_test(disks_and_networks_are_limited),
 		cmocka_unit_test(keys_may_repeat_where_the_row_says_so),
 		cmocka_unit_test(long_arguments_are_cut_in_messages),
+		cmocka_unit_test(configurations_are_printed),
+		cmocka_unit_test(other_text_than_utf8_is_not_printed),
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(bad_arguments_and_bad_configuration),
 		cmocka_unit_test(exit_status_of_a_run),

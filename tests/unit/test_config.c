@@ -332,7 +332,9 @@ static void one_root_only(void **state)
 			add_disk(&config, "x", "x");
 		add_disk(&config, "a", "a")->is_root = true;
 		add_disk(&config, "b", "b")->is_root = true;
-		assert_said(&config, "disks 'a' and 'b': only one can be the root");
+		assert_said(
+			&config,
+			"A root block device already exists! It is 'a', and 'b' cannot be one too");
 	}
 }
 
@@ -596,7 +598,7 @@ static void names(void **state)
 	assert_int_equal(vm_config_set_console(&config, "", &err), -EINVAL);
 	assert_non_null(strstr(err.text, "serial, virtio or off"));
 	assert_int_equal(vm_config_set_log_level(&config, "debug", NULL), 0);
-	assert_int_equal(config.log_level, LOG_DEBUG);
+	assert_int_equal(config.logger.level, LOG_DEBUG);
 	assert_int_equal(vm_config_set_log_level(&config, "loud", &err), -EINVAL);
 	vm_config_deinit(&config);
 }

@@ -989,6 +989,32 @@ static void no_keys_in_a_pipe(void **state)
 	rig_deinit(&rig);
 }
 
+/* Bytes beyond the limit are taken and lost, and counted. */
+static void a_limit_of_output(void **state)
+{
+	enum { DAY_MS = 24 * 3600 * 1000 };
+	const struct token_bucket_config limit = { .size = 10, .refill_ms = DAY_MS };
+	const uint8_t text[] = "0123456789abcdef\n";
+	char got[64] = { 0 };
+	char said[256] = { 0 };
+	struct rig rig;
+
+	(void)state;
+	rig_init(&rig, -1, -1);
+	console_set_limit(&rig.console, &limit);
+	assert_int_equal(console_output(&rig.console, text, 6), 6);
+	assert_int_equal(console_output(&rig.console, text + 6, 11), 11);
+	for (int i = 0; i < 3 * CONSOLE_RING_SIZE; i++)
+		assert_int_equal(console_output(&rig.console, text, 1), 1);
+	console_flush(&rig.console, 1000);
+	assert_int_equal(read(rig.out[0], got, sizeof(got)), 10);
+	assert_string_equal(got, "0123456789");
+	assert_true(read(rig.log[0], said, sizeof(said) - 1) > 0);
+	assert_non_null(strstr(said, "console: 49159 bytes of output were over its limit"));
+	assert_int_equal(rig.n_ready, 0);
+	rig_deinit(&rig);
+}
+
 static void deinit_of_nothing(void **state)
 {
 	static struct console console;
@@ -1028,6 +1054,7 @@ int main(void)
 		cmocka_unit_test(help_for_a_terminal_to_read_only),
 		cmocka_unit_test(leaving_a_guest_that_hangs),
 		cmocka_unit_test(no_keys_in_a_pipe),
+		cmocka_unit_test(a_limit_of_output),
 		cmocka_unit_test(deinit_of_nothing),
 	};
 

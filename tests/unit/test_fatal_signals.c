@@ -4,6 +4,8 @@
 #include "pty.h"
 #include "test.h"
 #include "util/bits.h"
+#include "util/log.h"
+#include "util/metrics.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,7 +21,7 @@ struct child {
 	void (*prepare)(const struct child *child);
 	int terminal; /* -1 for none */
 	int status;   /* of waitpid() */
-	char said[256];
+	char said[16384];
 };
 
 static void child_main(const struct child *child)
@@ -29,7 +31,7 @@ static void child_main(const struct child *child)
 		child->prepare(child);
 	if (child->terminal >= 0 && terminal_raw(child->terminal, NULL) != 0)
 		_exit(99);
-	fatal_signals_install(NULL, NULL);
+	fatal_signals_install();
 	raise(child->signal);
 	_exit(0);
 }
@@ -169,6 +171,56 @@ static void a_stuck_reader_holds_nobody_up(void **state)
 	assert_true(WIFEXITED(child.status) && WEXITSTATUS(child.status) == 156);
 }
 
+/* Both go to the standard error that run() reads, as an open file of the child. */
+static void open_log_and_metrics(const struct child *child)
+{
+	(void)child;
+	if (log_open("/dev/null", NULL) != 0 ||
+	    metrics_open("/proc/self/fd/2", NULL, NULL, 0, NULL) != 0)
+		_exit(97);
+	metrics_add(&metrics.vcpu.failures, 3);
+}
+
+static void metrics_are_flushed(void **state)
+{
+	static const struct {
+		int signal;
+		const char *told;
+	} rows[] = {
+		{ SIGBUS, "\"sigbus\":1," },     { SIGSEGV, "\"sigsegv\":1," },
+		{ SIGXFSZ, "\"sigxfsz\":1," },   { SIGXCPU, "\"sigxcpu\":1," },
+		{ SIGHUP, "\"sighup\":1," },     { SIGILL, "\"sigill\":1}" },
+		{ SIGSYS, "\"num_faults\":1}" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct child child = {
+			.signal = rows[i].signal,
+			.prepare = open_log_and_metrics,
+			.terminal = -1,
+		};
+
+		run(&child);
+		assert_non_null(strstr(child.said, rows[i].told));
+		assert_non_null(strstr(child.said, "\"failures\":3,"));
+		assert_int_equal(child.said[strlen(child.said) - 1], '\n');
+	}
+}
+
+static void a_broken_pipe_is_counted(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	fatal_signals_install();
+	assert_int_equal(pipe(fds), 0);
+	close(fds[0]);
+	assert_int_equal(write(fds[1], "x", 1), -1);
+	close(fds[1]);
+	assert_int_equal(metrics_get(&metrics.signals.sigpipe), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +229,8 @@ int main(void)
 		cmocka_unit_test(what_was_ignored_stays_so),
 		cmocka_unit_test(a_fault_is_never_ignored),
 		cmocka_unit_test(a_stuck_reader_holds_nobody_up),
+		cmocka_unit_test(metrics_are_flushed),
+		cmocka_unit_test(a_broken_pipe_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

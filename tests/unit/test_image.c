@@ -505,6 +505,19 @@ static void gzip_bombs_are_bounded(void **state)
 	assert_true(count_pages() <= 4 * MIB / LAYOUT_PAGE_SIZE);
 }
 
+/* \return as initrd_load(), with nothing open when it failed */
+static int load_initrd(struct initrd *initrd, const char *from, uint64_t low_gpa, bool copy,
+		       struct err *why)
+{
+	int ret = initrd_open(initrd, from, why);
+
+	if (ret == 0)
+		ret = initrd_load(initrd, &gm, low_gpa, TOP, copy, why);
+	if (ret != 0)
+		initrd_deinit(initrd);
+	return ret;
+}
+
 static void places_the_initramfs_at_the_top(void **state)
 {
 	struct initrd initrd;
@@ -512,7 +525,7 @@ static void places_the_initramfs_at_the_top(void **state)
 	(void)state;
 	write_file(file.bytes, FILE_SIZE);
 	for (int copy = 0; copy < 2; copy++) {
-		assert_int_equal(initrd_load(&initrd, path, &gm, RAM, TOP, copy, &err), 0);
+		assert_int_equal(load_initrd(&initrd, path, RAM, copy, &err), 0);
 		assert_int_equal(initrd.start, TOP - 2 * MIB);
 		assert_int_equal(initrd.end, initrd.start + FILE_SIZE);
 		assert_int_equal(initrd.mapped, !copy);
@@ -530,15 +543,14 @@ static void keeps_the_initramfs_off_the_kernel(void **state)
 
 	(void)state;
 	write_file(file.bytes, FILE_SIZE);
-	assert_int_equal(initrd_load(&initrd, path, &gm, TOP - 16 * KIB, TOP, false, &err), 0);
+	assert_int_equal(load_initrd(&initrd, path, TOP - 16 * KIB, false, &err), 0);
 	initrd_deinit(&initrd);
-	assert_int_equal(initrd_load(&initrd, path, &gm, TOP - 16 * KIB + 1, TOP, false, &err),
-			 -ENOSPC);
+	assert_int_equal(load_initrd(&initrd, path, TOP - 16 * KIB + 1, false, &err), -ENOSPC);
 	assert_says("needs 1 MiB above the kernel, 0 MiB are free");
-	assert_int_equal(initrd_load(&initrd, path, &gm, TOP, TOP, false, &err), -ENOSPC);
-	assert_int_equal(initrd_load(&initrd, path, &gm, TOP + MIB, TOP, false, &err), -ENOSPC);
+	assert_int_equal(load_initrd(&initrd, path, TOP, false, &err), -ENOSPC);
+	assert_int_equal(load_initrd(&initrd, path, TOP + MIB, false, &err), -ENOSPC);
 	assert_int_equal(truncate(path, INT64_C(1) << 40), 0);
-	assert_int_equal(initrd_load(&initrd, path, &gm, RAM, TOP, false, &err), -ENOSPC);
+	assert_int_equal(load_initrd(&initrd, path, RAM, false, &err), -ENOSPC);
 	assert_says("needs 1048576 MiB above the kernel, 14 MiB are free");
 	assert_int_equal(initrd.start, 0);
 	initrd_deinit(&initrd);
@@ -549,12 +561,12 @@ static void refuses_bad_initramfs_files(void **state)
 	struct initrd initrd;
 
 	(void)state;
-	assert_int_equal(initrd_load(&initrd, path, &gm, RAM, TOP, false, &err), -ENOENT);
+	assert_int_equal(load_initrd(&initrd, path, RAM, false, &err), -ENOENT);
 	assert_says("initramfs");
 	write_file("", 0);
-	assert_int_equal(initrd_load(&initrd, path, &gm, RAM, TOP, false, &err), -EINVAL);
+	assert_int_equal(load_initrd(&initrd, path, RAM, false, &err), -EINVAL);
 	assert_says("is empty");
-	assert_int_equal(initrd_load(&initrd, dir, &gm, RAM, TOP, false, NULL), -EINVAL);
+	assert_int_equal(load_initrd(&initrd, dir, RAM, false, NULL), -EINVAL);
 	initrd_deinit(&initrd);
 	initrd = (struct initrd){ 0 };
 	initrd_deinit(&initrd);
@@ -567,7 +579,7 @@ static void knows_that_the_initramfs_was_cut(void **state)
 
 	(void)state;
 	write_file(file.bytes, FILE_SIZE);
-	assert_int_equal(initrd_load(&initrd, path, &gm, RAM, TOP, false, &err), 0);
+	assert_int_equal(load_initrd(&initrd, path, RAM, false, &err), 0);
 	assert_int_equal(truncate(path, 4096), 0);
 	assert_true(initrd_was_cut(&initrd));
 	initrd_deinit(&initrd);
@@ -591,7 +603,7 @@ static void errors_need_no_reader(void **state)
 	assert_int_equal(kernel_image_load(&image, &gm, RAM, RAM_SIZE, false, &placement, NULL),
 			 -EIO);
 	kernel_image_deinit(&image);
-	assert_int_equal(initrd_load(&initrd, path, &gm, TOP, TOP, false, NULL), -ENOSPC);
+	assert_int_equal(load_initrd(&initrd, path, TOP, false, NULL), -ENOSPC);
 }
 
 static void puts_the_device_tree_below_4_gib(void **state)

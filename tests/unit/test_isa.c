@@ -70,6 +70,39 @@ static void removes_names(void **state)
 }
 
 /* An old parser reads "zfoo2" as version 2 of "zfoo", which is another extension. */
+static void removes_what_needs_it(void **state)
+{
+	static const char *const names[] = { "i",   "m",    "a",       "f",      "d",    "c",
+					     "v",   "zvfh", "zvfhmin", "zfhmin", "zfh",  "zca",
+					     "zcd", "zba",  "zacas",   "zaamo",  "zvbb", "zvkb" };
+	static const struct {
+		const char *off;
+		const char *left;
+	} rows[] = {
+		{ "v", "rv64imafdc_zaamo_zacas_zfh_zfhmin_zca_zcd_zba" },
+		{ "f", "rv64imac_zaamo_zacas_zca_zba" },
+		{ "zfhmin", "rv64imafdcv_zaamo_zacas_zca_zcd_zba_zvbb_zvfhmin_zvkb" },
+		{ "a", "rv64imfdcv_zfh_zfhmin_zca_zcd_zba_zvbb_zvfh_zvfhmin_zvkb" },
+		{ "c", "rv64imafdv_zaamo_zacas_zfh_zfhmin_zba_zvbb_zvfh_zvfhmin_zvkb" },
+		/* Not there itself, but what needs it is. */
+		{ "zicsr", "rv64imac_zaamo_zacas_zca_zba" },
+		{ "nothing", "rv64imafdcv_zaamo_zacas_zfh_zfhmin_zca_zcd_zba_zvbb_zvfh_zvfhmin_"
+			     "zvkb" },
+	};
+	char buf[ISA_STRING_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct isa isa = { 0 };
+
+		for (size_t k = 0; k < ARRAY_SIZE(names); k++)
+			isa_add(&isa, names[k]);
+		isa_remove_with_dependents(&isa, rows[i].off);
+		assert_int_equal(isa_string(&isa, buf, sizeof(buf)), 0);
+		assert_string_equal(buf, rows[i].left);
+	}
+}
+
 static void old_string_has_no_versions(void **state)
 {
 	static const char *const names[] = { "i", "zfoo2", "zvl128b", "sv39" };
@@ -130,6 +163,7 @@ int main(void)
 		cmocka_unit_test(orders_names_canonically),
 		cmocka_unit_test(holds_each_name_once),
 		cmocka_unit_test(removes_names),
+		cmocka_unit_test(removes_what_needs_it),
 		cmocka_unit_test(old_string_has_no_versions),
 		cmocka_unit_test(tells_when_it_does_not_fit),
 		cmocka_unit_test(largest_set_fits),

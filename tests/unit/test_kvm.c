@@ -34,11 +34,27 @@ static void names_extensions(void **state)
 	assert_null(kvm_isa_name(UINT32_MAX));
 }
 
+static void numbers_names(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < KVM_ISA_N_NAMES; i++) {
+		if (kvm_isa_name(i) != NULL)
+			assert_int_equal(kvm_isa_number(kvm_isa_name(i)), i);
+	}
+	assert_int_equal(kvm_isa_number("h"), -1);
+	assert_int_equal(kvm_isa_number(""), -1);
+	assert_int_equal(kvm_sbi_number("pmu"), 6);
+	assert_int_equal(kvm_sbi_number("sta"), 10);
+	assert_int_equal(kvm_sbi_number("mpxy"), 13);
+	assert_int_equal(kvm_sbi_number("base"), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(says_what_the_host_lacks),
 		cmocka_unit_test(names_extensions),
+		cmocka_unit_test(numbers_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -364,6 +364,26 @@ static void a_limit_set_later(void **state)
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
 }
 
+/* Of a bucket by itself, which drops what it has no tokens for. */
+static void some_of_many(void **state)
+{
+	const struct token_bucket_config config = { 1000, 100, SLOW_MS };
+	const struct token_bucket_config none = { 0 };
+	struct token_bucket bucket;
+
+	(void)state;
+	token_bucket_init(&bucket, &config);
+	assert_int_equal(token_bucket_take_some(&bucket, 50), 50);
+	assert_int_equal(token_bucket_take_some(&bucket, 1000), 1000);
+	assert_int_equal(token_bucket_take_some(&bucket, UINT64_MAX), 50);
+	assert_int_equal(token_bucket_take_some(&bucket, 1), 0);
+	/* No debt. */
+	bucket.filled_ns -= (uint64_t)SLOW_MS * 1000000 / 2;
+	assert_int_equal(token_bucket_take_some(&bucket, UINT64_MAX), 500);
+	token_bucket_init(&bucket, &none);
+	assert_int_equal(token_bucket_take_some(&bucket, UINT64_MAX), UINT64_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -386,6 +406,7 @@ int main(void)
 		TEST(no_spin),
 		TEST(other_limits_let_the_waiting_go),
 		TEST(a_limit_set_later),
+		TEST(some_of_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "driver.h"
 #include "test.h"
 #include "util/bits.h"
+#include "util/metrics.h"
 #include "virtio/rng.h"
 
 #include <errno.h>
@@ -82,8 +83,11 @@ static void fills_all_buffers(void **state)
 	const uint8_t *bytes = driver_ptr(d, gpa);
 	uint16_t head = driver_add(d, 0, bufs, 3);
 
+	memset(&metrics, 0, sizeof(metrics));
 	driver_kick(d, 0);
 	assert_int_equal(take(d, head), 1101);
+	assert_int_equal(metrics_get(&metrics.entropy.entropy_bytes), 1101);
+	assert_int_equal(metrics_get(&metrics.entropy.entropy_event_count), 1);
 	assert_true(d->irq.is_high);
 	assert_false(is_zero(bytes + 100, 100));
 	assert_false(is_zero(bytes + 2000, 500));
@@ -141,9 +145,11 @@ static void requests_that_cannot_be(void **state)
 	const struct driver_buf empty = { DRIVER_RAM_GPA, 0, true };
 	const struct driver_buf both[] = { readable, { DRIVER_RAM_GPA, 8, true } };
 
+	memset(&metrics, 0, sizeof(metrics));
 	assert_broken(d, &readable, 1);
 	assert_broken(d, &empty, 1);
 	assert_broken(d, both, 2);
+	assert_int_equal(metrics_get(&metrics.entropy.entropy_event_fails), 3);
 }
 
 /* More than one turn's work is done all the same. */
@@ -172,6 +178,7 @@ static void limited(void **state)
 
 	tear_down(state);
 	start(rig, &limits);
+	memset(&metrics, 0, sizeof(metrics));
 	buf = (struct driver_buf){ driver_alloc(d, 16, 1), 16, true };
 	heads[0] = driver_add(d, 0, &buf, 1);
 	heads[1] = driver_add(d, 0, &buf, 1);
@@ -185,6 +192,8 @@ static void limited(void **state)
 	event_base_loop(d->base, EVLOOP_ONCE);
 	driver_settle(d);
 	assert_int_equal(take(d, heads[1]), 16);
+	assert_int_equal(metrics_get(&metrics.entropy.entropy_rate_limiter_throttled), 1);
+	assert_int_equal(metrics_get(&metrics.entropy.rate_limiter_event_count), 1);
 }
 
 /* B10's like, T14: a reset while one waits */

@@ -362,7 +362,7 @@ static void down_and_gone(void **state)
 	assert_int_equal(send(rig.host, frame, FRAME, 0), FRAME);
 	driver_settle(&rig.d);
 	assert_true(guest_has(&rig, 3));
-	assert_int_equal(rig.net.counters.tx_lost, 1);
+	assert_int_equal(rig.net.metrics.tx_fails, 1);
 
 	delete ("t1");
 	driver_settle(&rig.d);
@@ -371,7 +371,7 @@ static void down_and_gone(void **state)
 	guest_sends(&rig, 4);
 	driver_kick(&rig.d, NET_QUEUE_RX);
 	assert_true(turns(&rig) < 10);
-	assert_int_equal(rig.net.counters.tx_lost, 2);
+	assert_int_equal(rig.net.metrics.tx_fails, 2);
 	stop(&rig);
 }
 

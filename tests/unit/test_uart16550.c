@@ -3,6 +3,7 @@
 #include "test.h"
 #include "util/assert.h"
 #include "util/bits.h"
+#include "util/metrics.h"
 
 #include <linux/serial_reg.h>
 #include <pthread.h>
@@ -126,10 +127,13 @@ static void prints(void **state)
 	const char *text = "hello";
 
 	(void)state;
+	memset(&metrics, 0, sizeof(metrics));
 	for (const char *at = text; *at != '\0'; at++) {
 		assert_int_equal(in(port, UART_LSR), BOTH_EMPTY);
 		out(port, UART_TX, (uint8_t)*at);
 	}
+	assert_int_equal(metrics_get(&metrics.uart.read_count), 5);
+	assert_int_equal(metrics_get(&metrics.uart.write_count), 5);
 	assert_int_equal(port->n_out, 5);
 	assert_memory_equal(port->out, text, 5);
 	assert_int_equal(port->irq.n_raised, 0);
@@ -444,6 +448,7 @@ static void ignores_other_accesses(void **state)
 	out(port, UART_SCR, 0x5a);
 	poll_for_input(port);
 	uart16550_input(&port->uart, (const uint8_t *)"x", 1);
+	memset(&metrics, 0, sizeof(metrics));
 	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
 		for (uint64_t offset = 0; offset < 16; offset++) {
 			assert_int_equal(rig_read(&port->mmio, offset, lens[i]), 0);
@@ -454,6 +459,10 @@ static void ignores_other_accesses(void **state)
 		assert_int_equal(rig_read(&port->mmio, offset, 1), 0);
 		rig_write(&port->mmio, offset, 1, 0xff);
 	}
+	assert_int_equal(metrics_get(&metrics.uart.missed_read_count),
+			 ARRAY_SIZE(lens) * 16 + 0x1000 - 8);
+	assert_int_equal(metrics_get(&metrics.uart.missed_write_count),
+			 ARRAY_SIZE(lens) * 16 + 0x1000 - 8);
 	out(port, UART_LSR, 0);
 	out(port, UART_MSR, 0);
 	assert_int_equal(in(port, UART_SCR), 0x5a);
@@ -563,8 +572,11 @@ static void stuck_output_is_bounded(void **state)
 	struct port *port = port_new(N_TAKEN);
 
 	(void)state;
+	memset(&metrics, 0, sizeof(metrics));
 	for (unsigned int i = 0; i < 1000000; i++)
 		out(port, UART_TX, (uint8_t)i);
+	assert_int_equal(metrics_get(&metrics.uart.error_count),
+			 1000000 - N_TAKEN - UART16550_FIFO_SIZE);
 	assert_int_equal(in(port, UART_LSR), 0);
 	assert_int_equal(port->n_output_calls, N_TAKEN + 1);
 	allow_output(port, UNLIMITED);

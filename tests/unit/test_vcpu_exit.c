@@ -3,6 +3,7 @@
 #include "riscv/sbi.h"
 #include "test.h"
 #include "util/bits.h"
+#include "util/metrics.h"
 #include "vm/vcpu_exit.h"
 
 #include <linux/kvm.h>
@@ -117,6 +118,7 @@ static void mmio_of_every_width(void **state)
 		{ 8, UINT64_C(0x8877665544332211) },
 	};
 
+	memset(&metrics, 0, sizeof(metrics));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		rig->run = (struct kvm_run){ .exit_reason = KVM_EXIT_MMIO };
 		rig->run.mmio.phys_addr = DEVICE + 8;
@@ -131,6 +133,10 @@ static void mmio_of_every_width(void **state)
 		assert_int_equal(rig->len, rows[i].len);
 		assert_int_equal(rig->written, rows[i].value);
 	}
+	assert_int_equal(metrics_get(&metrics.vcpu.exit_mmio_read), ARRAY_SIZE(rows));
+	assert_int_equal(metrics_get(&metrics.vcpu.exit_mmio_write), ARRAY_SIZE(rows));
+	assert_true(metrics_get(&metrics.vcpu.exit_mmio_read_agg.sum_us) >=
+		    metrics_get(&metrics.vcpu.exit_mmio_read_agg.max_us));
 }
 
 static void mmio_that_nobody_answers(void **state)

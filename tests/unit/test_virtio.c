@@ -141,15 +141,18 @@ static void configuration(void **state)
 {
 	struct echo *echo = *state;
 	struct driver *d = &echo->d;
+	_Atomic uint64_t n_fails = 0;
 
 	assert_int_equal(rig_read(&d->mmio, 0x100, 1), 'a');
 	assert_int_equal(rig_read(&d->mmio, 0x101, 2), 'b' | 'c' << 8);
 	assert_int_equal(rig_read(&d->mmio, 0x104, 4), 'e' | 'f' << 8);
 	assert_int_equal(rig_read(&d->mmio, 0x104, 8), 'e' | 'f' << 8);
 	assert_int_equal(rig_read(&d->mmio, 0xff8, 8), 0);
+	echo->dev.fails.config = &n_fails;
 	rig_write(&d->mmio, 0x102, 2, 0x2221);
 	rig_write(&d->mmio, 0x105, 2, 0x4443); /* ends past it */
 	rig_write(&d->mmio, 0x106, 1, 0x55);
+	assert_int_equal(n_fails, 2);
 	assert_memory_equal(echo->config_written, "\0\0\x21\x22\0\0\0\0", 8);
 }
 
@@ -231,8 +234,11 @@ static void sizes_that_cannot_be(void **state)
 /* T09 */
 static void rings_that_cannot_be(void **state)
 {
-	struct driver *d = &((struct echo *)*state)->d;
+	struct echo *echo = *state;
+	struct driver *d = &echo->d;
 	const uint64_t end = DRIVER_RAM_GPA + d->ram_size;
+	_Atomic uint64_t n_activate_fails = 0;
+	_Atomic uint64_t n_event_fails = 0;
 	const struct {
 		uint64_t desc;
 		uint64_t avail;
@@ -248,6 +254,8 @@ static void rings_that_cannot_be(void **state)
 		{ DRIVER_RAM_GPA - 16, DRIVER_RAM_GPA, DRIVER_RAM_GPA },
 	};
 
+	echo->dev.fails.activate = &n_activate_fails;
+	echo->dev.fails.event = &n_event_fails;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		driver_negotiate(d, VIRTIO_F_VERSION_1);
 		driver_place_queue(d, 0, QUEUE_SIZE);
@@ -260,6 +268,8 @@ static void rings_that_cannot_be(void **state)
 		assert_true(needs_reset(d));
 		d->queues[0].desc_gpa = 0;
 	}
+	assert_int_equal(n_activate_fails, ARRAY_SIZE(bad));
+	assert_int_equal(n_event_fails, ARRAY_SIZE(bad));
 	driver_boot(d, 0);
 	assert_int_equal(driver_status(d), 15);
 }

@@ -6,6 +6,7 @@
 #include "test.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/metrics.h"
 #include "virtio/mmio.h"
 #include "virtio/vsock.h"
 
@@ -432,6 +433,7 @@ static void from_the_host(void **state)
 	uint32_t port;
 	int fd;
 
+	memset(&metrics, 0, sizeof(metrics));
 	boot(b);
 	port = open_from_host(b, 52, &fd);
 	assert_int_equal(port, 1u << 30);
@@ -449,6 +451,15 @@ static void from_the_host(void **state)
 	assert_int_equal(n_open(b), 0);
 	expect_nothing(b);
 	expect_rest(b);
+	assert_int_equal(metrics_get(&metrics.vsock.conns_added), 1);
+	assert_int_equal(metrics_get(&metrics.vsock.conns_removed), 1);
+	assert_int_equal(metrics_get(&metrics.vsock.conns_killed), 0);
+	assert_int_equal(metrics_get(&metrics.vsock.rx_bytes_count), 5);
+	assert_int_equal(metrics_get(&metrics.vsock.tx_bytes_count), 5);
+	/* REQUEST, RW, SHUTDOWN; RESPONSE, RW, RST */
+	assert_int_equal(metrics_get(&metrics.vsock.rx_packets_count), 3);
+	assert_int_equal(metrics_get(&metrics.vsock.tx_packets_count), 3);
+	assert_true(metrics_get(&metrics.vsock.tx_queue_event_count) >= 3);
 	assert_int_equal(open_from_host(b, 52, &fd), port + 1);
 	close(fd);
 }
@@ -997,6 +1008,7 @@ static void what_must_not_last(void **state)
 	int fd;
 	int stuck;
 
+	memset(&metrics, 0, sizeof(metrics));
 	boot(b);
 	/* The guest does not answer a REQUEST. */
 	fd = connect_client(b);
@@ -1022,6 +1034,7 @@ static void what_must_not_last(void **state)
 	assert_int_equal(packet.op, RST);
 	assert_int_equal(n_open(b), 0);
 	close(stuck);
+	assert_int_equal(metrics_get(&metrics.vsock.conns_killed), 3);
 	/* But what is open may rest. */
 	port = open_from_host(b, 9, &fd);
 	run_ms(b, SHORT_MS * 2);
@@ -1125,11 +1138,13 @@ static void a_header_that_is_cut(void **state)
 	const struct driver_buf buf = { .gpa = DRIVER_RAM_GPA, .len = HDR - 1 };
 	int fd;
 
+	memset(&metrics, 0, sizeof(metrics));
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
 	driver_add(&b->d, VSOCK_TX, &buf, 1);
 	driver_kick(&b->d, VSOCK_TX);
 	assert_true(needs_reset(b));
+	assert_int_equal(metrics_get(&metrics.vsock.tx_queue_event_fails), 1);
 	/* Nobody on the host is left hanging, and all is well after a reset. */
 	expect_eof(fd);
 	close(fd);

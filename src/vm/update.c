@@ -1,0 +1,56 @@
+#include "vm/update.h"
+
+#include "virtio/blk.h"
+#include "virtio/input.h"
+#include "virtio/net.h"
+#include "vm/machine.h"
+
+#include <errno.h>
+
+static struct blk *find_disk(struct vm *vm, const char *id, struct err *err)
+{
+	struct blk *blk = virtio_devices_disk(vm->virtio, id);
+
+	if (blk == NULL)
+		err_set(err, -ENOENT, "there is no disk '%s'", id);
+	return blk;
+}
+
+int vm_set_disk_file(struct vm *vm, const char *id, const char *path, struct err *err)
+{
+	struct blk *blk = find_disk(vm, id, err);
+
+	return blk == NULL ? -ENOENT : blk_set_file(blk, path, err);
+}
+
+int vm_set_disk_limits(struct vm *vm, const char *id, const struct rate_limiter_config *limits,
+		       struct err *err)
+{
+	struct blk *blk = find_disk(vm, id, err);
+
+	return blk == NULL ? -ENOENT : blk_set_limits(blk, limits, err);
+}
+
+int vm_set_net_limits(struct vm *vm, const char *id, const struct rate_limiter_config *rx,
+		      const struct rate_limiter_config *tx, struct err *err)
+{
+	struct net *net = virtio_devices_net(vm->virtio, id);
+
+	if (net == NULL)
+		return err_set(err, -ENOENT, "there is no network '%s'", id);
+	return net_set_limits(net, rx, tx, err);
+}
+
+struct balloon *vm_get_balloon(struct vm *vm)
+{
+	return virtio_devices_balloon(vm->virtio);
+}
+
+int vm_press_power_key(struct vm *vm, struct err *err)
+{
+	struct input *input = virtio_devices_input(vm->virtio);
+
+	if (input == NULL)
+		return err_set(err, -ENODEV, "this machine was made without a power key");
+	return input_press_power(input, err);
+}

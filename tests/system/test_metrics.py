@@ -1,0 +1,127 @@
+"""Logs and metrics: files and FIFOs, with and without a reader, of machines that work and of one that a signal ends."""
+
+import subprocess
+
+from api import *
+
+LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9} \[%s\] "
+
+
+class MetricsCase(ApiCase):
+    def fifo(self, name):
+        path = f"{self.folder()}/{name}"
+        os.mkfifo(path)
+        return path
+
+    def read_now(self, path):
+        """What a FIFO holds, or a file."""
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        data = bytearray()
+        try:
+            with contextlib.suppress(BlockingIOError):
+                while piece := os.read(fd, 65536):
+                    data += piece
+        finally:
+            os.close(fd)
+        return data.decode()
+
+    def lines(self, path):
+        return [json.loads(line) for line in self.read_now(path).splitlines()]
+
+    def ctl(self, vm, *words):
+        return subprocess.run([TELEVM, "ctl", vm.api, *words], check=True, capture_output=True, text=True,
+                              timeout=PATIENCE).stdout
+
+
+class Metrics(MetricsCase):
+    weight = 3
+
+    def test_linux(self):
+        """What Linux does with a disk is what is counted, and each flush tells it once."""
+        fifo = self.fifo("metrics")
+        vm = self.serve("--metrics-path", fifo, stdin="pipe")
+        self.configure_linux(vm, TALK)
+        self.change(vm, "/drives/data", drive_id="data", path_on_host=self.file(size=4 * MIB), is_root_device=False,
+                    cache_type="Writeback")
+        self.start_talking(vm)
+        vm.ask("dd if=/dev/vda of=/dev/null bs=64k count=32 2>&1")
+        vm.ask("dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=notrunc,fsync 2>&1")
+        self.change(vm, "/actions", action_type="FlushMetrics")
+        self.change(vm, "/actions", action_type="FlushMetrics")
+        # One at the start, these two, and perhaps some of a minute's end.
+        lines = self.lines(fifo)
+
+        def told(group, key):
+            return sum(line[group][key] for line in lines)
+
+        self.assertGreaterEqual(len(lines), 3)
+        self.assertEqual(lines[0]["block_data"]["read_bytes"], 0)
+        self.assertEqual(lines[0]["put_api_requests"]["drive_count"], 1)
+        self.assertGreater(lines[0]["api_server"]["process_startup_time_us"], 0)
+        self.assertGreaterEqual(told("block_data", "read_bytes"), 2 * MIB)
+        self.assertEqual(told("block_data", "write_bytes"), MIB)
+        self.assertGreaterEqual(told("block_data", "flush_count"), 1)
+        self.assertEqual(told("block", "read_bytes"), told("block_data", "read_bytes"))
+        for group, key in (("vcpu", "exit_mmio_read"), ("vcpu", "exit_mmio_write"), ("uart", "write_count"),
+                           ("interrupts", "triggers"), ("put_api_requests", "actions_count")):
+            self.assertGreater(told(group, key), 0)
+        self.assertEqual(told("vcpu", "failures"), 0)
+        self.assertEqual(lines[-1]["block"]["write_bytes"], 0)
+        totals = self.get(vm, "/metrics")
+        self.assertEqual(totals.keys(), lines[-1].keys())
+        self.assertEqual(totals["block_data"]["write_bytes"], MIB)
+        text = self.ctl(vm, "metrics", "--prometheus")
+        self.assertIn(f'\ntelevm_block_write_bytes_total{{drive="data"}} {MIB}\n', text)
+        vm.send("poweroff\n")
+        self.assertEqual(vm.wait(), 0)
+        self.assertGreaterEqual(len(self.lines(fifo)), 1)
+
+    def test_signal(self):
+        """One that ends the process: the last line is there."""
+        path = f"{self.folder()}/metrics"
+        vm = self.serve("--metrics-path", path, "--id", "short-lived")
+        self.change(vm, "/logger", log_path=f"{path}.log", show_level=True)
+        self.get(vm, "/version")
+        vm.signal(signal.SIGHUP)
+        self.assertEqual(vm.wait(), 156)
+        line, = self.lines(path)
+        self.assertEqual(line["signals"]["sighup"], 1)
+        self.assertEqual(line["get_api_requests"]["vmm_version_count"], 1)
+        self.assertRegex(self.read_now(f"{path}.log"), LINE % "short-lived:firecracker:ERROR" +
+                         r"Shutting down VM after intercepting signal 1, code -?\d+\.\n$")
+
+    def test_full_fifo(self):
+        """Nobody reads: the machine goes on, and what was not written is counted."""
+        fifo = self.fifo("metrics")
+        vm = self.serve("--metrics-path", fifo, stdin="pipe")
+        self.change(vm, "/boot-source", kernel_image_path=tiny("echo"))
+        self.start(vm)
+        for n_flushes in range(100):
+            status, content = self.request(vm, "PUT", "/actions", {"action_type": "FlushMetrics"})
+            if status != 204:
+                break
+        self.assertRegex(content["fault_message"], "Failed to write metrics")
+        self.assertGreater(n_flushes, 2)
+        self.read_now(fifo)
+        self.change(vm, "/actions", action_type="FlushMetrics")
+        self.assertGreaterEqual(self.get(vm, "/metrics")["logger"]["missed_metrics_count"], 1)
+        self.assertEqual(self.get(vm, "/")["state"], "Running")
+
+
+class Log(MetricsCase):
+    def test_fifo(self):
+        """Without a reader, until one comes; and what a request does not name stays."""
+        fifo = self.fifo("log")
+        vm = self.serve("--log-path", fifo, "--id", "talker", "--level", "Debug")
+        self.change(vm, "/logger", show_level=True)
+        self.change(vm, "/logger", show_log_origin=True, module="api")
+        self.get(vm, "/version")
+        lines = self.read_now(fifo).splitlines()
+        self.assertRegex(lines[0], LINE % "talker:firecracker" + "Running Firecracker v")
+        self.assertRegex(lines[-1], LINE % r"talker:firecracker:[A-Z]+:api/[a-z_]+\.c:\d+")
+
+    def test_refused(self):
+        vm = self.serve()
+        self.refuses(vm, "/logger", "^Logger error: .*is a directory", log_path=self.folder())
+        self.refuses(vm, "/metrics", "^Metrics error: .*is a directory", metrics_path=self.folder())
+        self.refuses(vm, "/logger", "^Logger error: .*is a socket", log_path=vm.api)
