@@ -207,20 +207,20 @@ class WithLinux(ApiTestCase):
         self.use_the_balloon(vm)
         os.truncate(grows, 2 * MIB)
         vm.do("PATCH", "/drives/a", {"drive_id": "a", "path_on_host": grows})
-        eventually("the size is new", lambda: vm.ask("cat /sys/block/vda/size") == "4096\n")
+        eventually("the size is new", lambda: vm.ask("cat /sys/block/vda/size") == "4096\n", PATIENCE)
         self.assertEqual(vm.ask_api("PATCH", "/drives/a", {"drive_id": "a"}).status, 400)
 
     def use_the_balloon(self, vm):
-        eventually("the guest tells its memory", lambda: "free_memory" in vm.do("GET", "/balloon/statistics"))
+        eventually("the guest tells its memory", lambda: "free_memory" in vm.do("GET", "/balloon/statistics"), PATIENCE)
         problems = document().problems({"$ref": "#/components/schemas/BalloonStatistics"},
                                        vm.do("GET", "/balloon/statistics"))
         self.assertEqual(list(problems), [])
         vm.do("PATCH", "/balloon", {"amount_mib": 16})
-        eventually("the balloon has 16 MiB", lambda: vm.do("GET", "/balloon/statistics")["actual_mib"] == 16)
+        eventually("the balloon has 16 MiB", lambda: vm.do("GET", "/balloon/statistics")["actual_mib"] == 16, PATIENCE)
         vm.do("PATCH", "/balloon/statistics", {"stats_polling_interval_s": 2})
         self.assertEqual(vm.ask_api("PATCH", "/balloon/statistics", {"stats_polling_interval_s": 0}).status, 400)
         vm.do("PATCH", "/balloon/hinting/start")
-        eventually("hinting has ended", lambda: vm.do("GET", "/balloon/hinting/status")["host_cmd"] == 1)
+        eventually("hinting has ended", lambda: vm.do("GET", "/balloon/hinting/status")["host_cmd"] == 1, PATIENCE)
         vm.do("PATCH", "/balloon/hinting/start", {"acknowledge_on_stop": False})
         vm.do("PATCH", "/balloon/hinting/stop")
 

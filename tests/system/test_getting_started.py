@@ -17,7 +17,7 @@ class Shell:
 
     def run(self, commands):
         """Returns what they printed; fails where the last one did."""
-        self.process.stdin.write(f"{commands}\necho \"status=$?\"\n")
+        self.process.stdin.write(f"{commands}\nprintf '\\nstatus=%s\\n' $?\n")
         self.process.stdin.flush()
         said = ""
         while not (match := re.search(r"^status=([0-9]+)\n\Z", said, re.MULTILINE)):
@@ -27,7 +27,7 @@ class Shell:
             said += line
         if match[1] != "0":
             raise AssertionError(f"status {match[1]}: {commands}\n{said}")
-        return said[:match.start()]
+        return said[:match.start()].rstrip("\n")
 
     def close(self):
         self.process.stdin.close()
@@ -67,7 +67,7 @@ class GettingStarted(TestCase):
         self.assertGreaterEqual(len(blocks), 9)
         self.place = self.folder()
         os.symlink(IMAGE, f"{self.place}/Image")
-        shutil.copy(f"{SHARE}/rootfs.ext4", self.place)
+        host("cp", "--sparse=always", f"{SHARE}/rootfs.ext4", self.place)
         shell = Shell(self.place)
         self.addCleanup(host, "ip", "link", "delete", "tap0", status=None)
         self.addCleanup(shell.close)
