@@ -48,7 +48,7 @@ class Metrics(MetricsCase):
     def test_linux(self):
         """What Linux does with a disk is what is counted, and each flush tells it once."""
         fifo = self.fifo("metrics")
-        vm = self.run_api("--metrics-path", fifo, stdin="pipe")
+        vm = self.run_api("--metrics-path", fifo, "--start-time-us", str(time.monotonic_ns() // 1000), stdin="pipe")
         vm.do("PUT", "/boot-source", {"kernel_image_path": IMAGE, "initrd_path": INITRAMFS,
                                       "boot_args": f'console=ttyS0 loglevel=1 televm.exec="{TALK}"'})
         vm.do("PUT", "/machine-config", {"vcpu_count": 1, "mem_size_mib": 256})
