@@ -179,6 +179,14 @@ static void pause_request(struct blk *blk, struct blk_request *req)
 	blk->paused = req;
 }
 
+static void count_result(struct metrics_block *counts, const struct blk_request *req, int result)
+{
+	if (result == 0)
+		count_done(counts, req);
+	else
+		metrics_inc(&counts->execute_fails);
+}
+
 /* Go on with what the disk has said of the part before. */
 static void go_on(struct blk_request *req, int result)
 {
@@ -193,10 +201,9 @@ static void go_on(struct blk_request *req, int result)
 	}
 	if (result == DISK_PENDING)
 		return;
-	if (result == 0)
-		count_done(&blk->metrics, req);
-	else
-		metrics_inc(&blk->metrics.execute_fails);
+	/* What was given up is neither done nor failed. */
+	if (virtio_dev_is_active(&blk->dev))
+		count_result(&blk->metrics, req, result);
 	finish(blk, req, result == 0 ? S_OK : S_IOERR);
 }
 
@@ -451,6 +458,13 @@ static bool take_request(struct blk *blk)
 	return false;
 }
 
+/* On the I/O thread. */
+static void commit(struct blk *blk)
+{
+	if (!disk_commit(blk->disk))
+		event_add(blk->retry_event, &retry_pause);
+}
+
 /* \param n_taken requests of this turn */
 static void count_turn(struct blk *blk, unsigned int n_taken)
 {
@@ -461,13 +475,6 @@ static void count_turn(struct blk *blk, unsigned int n_taken)
 	metrics_add(&counts->remaining_reqs_count, n_left);
 	if (n_taken == 0 && n_left == 0)
 		metrics_inc(&counts->no_avail_buffer);
-}
-
-/* On the I/O thread. */
-static void commit(struct blk *blk)
-{
-	if (!disk_commit(blk->disk))
-		event_add(blk->retry_event, &retry_pause);
 }
 
 static bool process(struct virtio_dev *dev, unsigned int queue)

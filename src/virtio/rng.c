@@ -116,7 +116,7 @@ static const struct virtio_dev_class rng_class = {
 	.process = process,
 };
 
-static void try_again(void *ctx)
+static void on_limit_passed(void *ctx)
 {
 	struct rng *rng = ctx;
 
@@ -128,7 +128,7 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx)
 {
 	(void)fd;
 	(void)what;
-	try_again(ctx);
+	virtio_dev_kick(&((struct rng *)ctx)->dev, 0);
 }
 
 int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *limits,
@@ -140,7 +140,7 @@ int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *
 	rng->dev.fails = (struct virtio_fails){ .activate = &metrics.entropy.activate_fails,
 						.event = &metrics.entropy.entropy_event_fails };
 	if (ret == 0)
-		ret = rate_limiter_init(&rng->limiter, limits, base, try_again, rng, err);
+		ret = rate_limiter_init(&rng->limiter, limits, base, on_limit_passed, rng, err);
 	if (ret != 0)
 		return ret;
 	rng->retry_event = event_new(base, -1, 0, on_retry, rng);

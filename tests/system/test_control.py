@@ -65,6 +65,13 @@ class ControlCase(ApiTestCase):
         if HOST == "aia":
             pin_vcpus(vm)
 
+    def power_off(self, vm):
+        vm.send("poweroff\n")
+        self.assertEqual(vm.wait(), 0)
+
+    def press(self, vm):
+        return self.request(vm, "PUT", "/actions", {"action_type": "SendCtrlAltDel"})
+
 
 class Pauser(threading.Thread):
     """Pauses and lets go on, again and again, until told to stop."""
@@ -98,13 +105,6 @@ class Pauser(threading.Thread):
 class Control(ControlCase, NetCase):
     weight = 9
 
-    def power_off(self, vm):
-        vm.send("poweroff\n")
-        self.assertEqual(vm.wait(), 0)
-
-    def press(self, vm):
-        return self.request(vm, "PUT", "/actions", {"action_type": "SendCtrlAltDel"})
-
     def pausing(self, vm):
         pauser = Pauser(self, vm)
         pauser.start()
@@ -134,32 +134,6 @@ class Control(ControlCase, NetCase):
         self.assertEqual(self.press(vm).status, 204)
         self.set_paused(vm, False)
         self.assertEqual(vm.wait(), 0)
-
-    def test_power_key_of_a_root_file_system(self):
-        """Its init ends the services first."""
-        vm = self.run_api(stdin="pipe")
-        rootfs = f"{self.folder()}/rootfs.ext4"
-        host("cp", "--sparse=always", f"{SHARE}/rootfs.ext4", rootfs)
-        self.change(vm, "/boot-source", kernel_image_path=IMAGE, boot_args="console=ttyS0 loglevel=1")
-        self.change(vm, "/machine-config", vcpu_count=1, mem_size_mib=256)
-        self.change(vm, "/drives/rootfs", drive_id="rootfs", path_on_host=rootfs, is_root_device=True)
-        self.start(vm)
-        vm.expect("login: ")
-        self.assertEqual(self.press(vm).status, 204)
-        self.assertEqual(vm.wait(), 0)
-        host("e2fsck", "-fn", rootfs)
-
-    def test_nobody_listens_to_the_key(self):
-        vm = self.run_api()
-        self.change(vm, "/boot-source", kernel_image_path=tiny("wfi"))
-        self.start(vm)
-        answer = self.press(vm)
-        self.assertEqual(answer.status, 400)
-        self.assertIn("the guest has no driver for the power key", answer.body["fault_message"])
-        # And a paused one can be ended.
-        self.set_paused(vm, True)
-        vm.signal(signal.SIGTERM)
-        self.assertEqual(vm.wait(), -signal.SIGTERM)
 
     def test_disks(self):
         """Paused while it copies. And a disk without a byte, which gets a file later, and another one."""
@@ -228,6 +202,36 @@ class Control(ControlCase, NetCase):
         eventually("pings come through again",
                    lambda: " 0% packet loss" in host("ping", "-q", "-c", "1", "-W", "10", f"{net}.2", status=None), PATIENCE)
         self.power_off(vm)
+
+
+class PowerKey(ControlCase):
+    weight = 5
+
+    def test_root_file_system(self):
+        """Its init ends the services first."""
+        vm = self.run_api(stdin="pipe")
+        rootfs = f"{self.folder()}/rootfs.ext4"
+        host("cp", "--sparse=always", f"{SHARE}/rootfs.ext4", rootfs)
+        self.change(vm, "/boot-source", kernel_image_path=IMAGE, boot_args="console=ttyS0 loglevel=1")
+        self.change(vm, "/machine-config", vcpu_count=1, mem_size_mib=256)
+        self.change(vm, "/drives/rootfs", drive_id="rootfs", path_on_host=rootfs, is_root_device=True)
+        self.start(vm)
+        vm.expect("login: ")
+        self.assertEqual(self.press(vm).status, 204)
+        self.assertEqual(vm.wait(), 0)
+        host("e2fsck", "-fn", rootfs)
+
+    def test_nobody_listens(self):
+        vm = self.run_api()
+        self.change(vm, "/boot-source", kernel_image_path=tiny("wfi"))
+        self.start(vm)
+        answer = self.press(vm)
+        self.assertEqual(answer.status, 400)
+        self.assertIn("the guest has no driver for the power key", answer.body["fault_message"])
+        # And a paused one can be ended.
+        self.set_paused(vm, True)
+        vm.signal(signal.SIGTERM)
+        self.assertEqual(vm.wait(), -signal.SIGTERM)
 
 
 class Cpu(ControlCase):

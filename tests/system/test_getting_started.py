@@ -57,7 +57,7 @@ class GettingStarted(TestCase):
                 vm.send("reboot\n")
                 return
             vm.send(f"{line}; echo status=$?\n")
-            match = vm.expect(re.compile(r"\nstatus=([0-9]+)\n"))
+            match = vm.expect(re.compile(r"status=([0-9]+)\n"))
             self.assertEqual(match[1], "0", line)
             vm.expect("# ")
 

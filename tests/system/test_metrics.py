@@ -1,5 +1,6 @@
 """Logs and metrics: files and FIFOs, with and without a reader, of machines that work and of one that a signal ends."""
 
+import json
 import subprocess
 
 from api import *
@@ -7,7 +8,7 @@ from api import *
 LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9} \[%s\] "
 
 
-class MetricsCase(ApiCase):
+class MetricsCase(ApiTestCase):
     def fifo(self, name):
         path = f"{self.folder()}/{name}"
         os.mkfifo(path)
@@ -28,8 +29,16 @@ class MetricsCase(ApiCase):
     def lines(self, path):
         return [json.loads(line) for line in self.read_now(path).splitlines()]
 
+    def flush(self, vm):
+        vm.do("PUT", "/actions", {"action_type": "FlushMetrics"})
+
+    def refuses(self, vm, path, sentence, body):
+        answer = vm.ask_api("PUT", path, body)
+        self.assertEqual(answer.status, 400)
+        self.assertRegex(answer.body["fault_message"], sentence)
+
     def ctl(self, vm, *words):
-        return subprocess.run([TELEVM, "ctl", vm.api, *words], check=True, capture_output=True, text=True,
+        return subprocess.run([TELEVM, "ctl", vm.socket, *words], check=True, capture_output=True, text=True,
                               timeout=PATIENCE).stdout
 
 
@@ -39,15 +48,20 @@ class Metrics(MetricsCase):
     def test_linux(self):
         """What Linux does with a disk is what is counted, and each flush tells it once."""
         fifo = self.fifo("metrics")
-        vm = self.serve("--metrics-path", fifo, stdin="pipe")
-        self.configure_linux(vm, TALK)
-        self.change(vm, "/drives/data", drive_id="data", path_on_host=self.file(size=4 * MIB), is_root_device=False,
-                    cache_type="Writeback")
-        self.start_talking(vm)
+        vm = self.run_api("--metrics-path", fifo, "--start-time-us", str(time.monotonic_ns() // 1000), stdin="pipe")
+        vm.do("PUT", "/boot-source", {"kernel_image_path": IMAGE, "initrd_path": INITRAMFS,
+                                      "boot_args": f'console=ttyS0 loglevel=1 televm.exec="{TALK}"'})
+        vm.do("PUT", "/machine-config", {"vcpu_count": 1, "mem_size_mib": 256})
+        vm.do("PUT", "/drives/data", {"drive_id": "data", "path_on_host": self.file(size=4 * MIB),
+                                      "is_root_device": False, "cache_type": "Writeback"})
+        vm.start_instance()
+        vm.expect("shell is up\n")
+        if HOST == "aia":
+            pin_vcpus(vm)
         vm.ask("dd if=/dev/vda of=/dev/null bs=64k count=32 2>&1")
         vm.ask("dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=notrunc,fsync 2>&1")
-        self.change(vm, "/actions", action_type="FlushMetrics")
-        self.change(vm, "/actions", action_type="FlushMetrics")
+        self.flush(vm)
+        self.flush(vm)
         # One at the start, these two, and perhaps some of a minute's end.
         lines = self.lines(fifo)
 
@@ -67,7 +81,7 @@ class Metrics(MetricsCase):
             self.assertGreater(told(group, key), 0)
         self.assertEqual(told("vcpu", "failures"), 0)
         self.assertEqual(lines[-1]["block"]["write_bytes"], 0)
-        totals = self.get(vm, "/metrics")
+        totals = vm.do("GET", "/metrics")
         self.assertEqual(totals.keys(), lines[-1].keys())
         self.assertEqual(totals["block_data"]["write_bytes"], MIB)
         text = self.ctl(vm, "metrics", "--prometheus")
@@ -79,9 +93,9 @@ class Metrics(MetricsCase):
     def test_signal(self):
         """One that ends the process: the last line is there."""
         path = f"{self.folder()}/metrics"
-        vm = self.serve("--metrics-path", path, "--id", "short-lived")
-        self.change(vm, "/logger", log_path=f"{path}.log", show_level=True)
-        self.get(vm, "/version")
+        vm = self.run_api("--metrics-path", path, "--id", "short-lived")
+        vm.do("PUT", "/logger", {"log_path": f"{path}.log", "show_level": True})
+        vm.do("GET", "/version")
         vm.signal(signal.SIGHUP)
         self.assertEqual(vm.wait(), 156)
         line, = self.lines(path)
@@ -93,35 +107,35 @@ class Metrics(MetricsCase):
     def test_full_fifo(self):
         """Nobody reads: the machine goes on, and what was not written is counted."""
         fifo = self.fifo("metrics")
-        vm = self.serve("--metrics-path", fifo, stdin="pipe")
-        self.change(vm, "/boot-source", kernel_image_path=tiny("echo"))
-        self.start(vm)
+        vm = self.run_api("--metrics-path", fifo, stdin="pipe")
+        vm.do("PUT", "/boot-source", {"kernel_image_path": tiny("echo")})
+        vm.start_instance()
         for n_flushes in range(100):
-            status, content = self.request(vm, "PUT", "/actions", {"action_type": "FlushMetrics"})
-            if status != 204:
+            answer = vm.ask_api("PUT", "/actions", {"action_type": "FlushMetrics"})
+            if answer.status != 204:
                 break
-        self.assertRegex(content["fault_message"], "Failed to write metrics")
+        self.assertRegex(answer.text, "Failed to write metrics")
         self.assertGreater(n_flushes, 2)
         self.read_now(fifo)
-        self.change(vm, "/actions", action_type="FlushMetrics")
-        self.assertGreaterEqual(self.get(vm, "/metrics")["logger"]["missed_metrics_count"], 1)
-        self.assertEqual(self.get(vm, "/")["state"], "Running")
+        self.flush(vm)
+        self.assertGreaterEqual(vm.do("GET", "/metrics")["logger"]["missed_metrics_count"], 1)
+        self.assertEqual(vm.do("GET", "/")["state"], "Running")
 
 
 class Log(MetricsCase):
     def test_fifo(self):
         """Without a reader, until one comes; and what a request does not name stays."""
         fifo = self.fifo("log")
-        vm = self.serve("--log-path", fifo, "--id", "talker", "--level", "Debug")
-        self.change(vm, "/logger", show_level=True)
-        self.change(vm, "/logger", show_log_origin=True, module="api")
-        self.get(vm, "/version")
+        vm = self.run_api("--log-path", fifo, "--id", "talker", "--level", "Debug")
+        vm.do("PUT", "/logger", {"show_level": True})
+        vm.do("PUT", "/logger", {"show_log_origin": True, "module": "api"})
+        vm.do("GET", "/version")
         lines = self.read_now(fifo).splitlines()
         self.assertRegex(lines[0], LINE % "talker:firecracker" + "Running Firecracker v")
         self.assertRegex(lines[-1], LINE % r"talker:firecracker:[A-Z]+:api/[a-z_]+\.c:\d+")
 
     def test_refused(self):
-        vm = self.serve()
-        self.refuses(vm, "/logger", "^Logger error: .*is a directory", log_path=self.folder())
-        self.refuses(vm, "/metrics", "^Metrics error: .*is a directory", metrics_path=self.folder())
-        self.refuses(vm, "/logger", "^Logger error: .*is a socket", log_path=vm.api)
+        vm = self.run_api()
+        self.refuses(vm, "/logger", "^Logger error: .*is a directory", {"log_path": self.folder()})
+        self.refuses(vm, "/metrics", "^Metrics error: .*is a directory", {"metrics_path": self.folder()})
+        self.refuses(vm, "/logger", "^Logger error: .*is a socket", {"log_path": vm.socket})

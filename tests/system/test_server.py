@@ -225,10 +225,11 @@ class Ctl(ServerCase):
         self.assertEqual(json.loads(ctl(vm.socket, "get", "/mmds", "--json")), {"a": 1, "b": 2})
 
     def check_metrics(self, vm):
-        self.assertRegex(ctl(vm.socket, "metrics"), r"(?m)^block_a\.update_count +1$")
+        n_updates = 2  # a file and limits
+        self.assertEqual(json.loads(ctl(vm.socket, "metrics", "--json"))["block_a"]["update_count"], n_updates)
+        self.assertRegex(ctl(vm.socket, "metrics"), rf"(?m)^block_a\.update_count +{n_updates}$")
         text = ctl(vm.socket, "metrics", "--prometheus")
-        self.assertIn('televm_block_update_total{vm="vm1",drive="a"} 1\n', text)
-        self.assertEqual(json.loads(ctl(vm.socket, "metrics", "--json"))["block_a"]["update_count"], 1)
+        self.assertIn(f'televm_block_update_total{{vm="vm1",drive="a"}} {n_updates}\n', text)
 
     def check_refusals(self, vm):
         for words, sentence in ((("start",), "not supported after starting the microVM"),
