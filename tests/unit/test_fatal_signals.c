@@ -233,5 +233,6 @@ int main(void)
 		cmocka_unit_test(a_broken_pipe_is_counted),
 	};
 
+	forget_ignored_signals();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

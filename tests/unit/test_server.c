@@ -386,6 +386,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(signals_before_there_is_a_machine),
 	};
 
+	forget_ignored_signals();
 	if (getenv("TEST_SERVER_RUNS") != NULL)
 		return cli_server(argc, argv);
 	return cmocka_run_group_tests_name("server", tests, set_up, tear_down);
