@@ -246,12 +246,12 @@ bool dev_wait_used(struct dev *d, unsigned int queue, struct used_elem *used)
 
 const char not_applicable[] = "not applicable";
 
-static bool wait_broken(const struct dev *d)
+static bool wait_for_bit(const struct dev *d, unsigned int reg, uint32_t bit)
 {
 	struct port *port = d->m->port;
 
 	for (unsigned int i = 0; i < port->patience; i++) {
-		if ((dev_status(d) & NEEDS_RESET) != 0)
+		if ((dev_read(d, reg) & bit) != 0)
 			return true;
 		port->rest(port);
 	}
@@ -260,9 +260,10 @@ static bool wait_broken(const struct dev *d)
 
 verdict expect_broken(const struct dev *d)
 {
-	if (!wait_broken(d))
+	if (!wait_for_bit(d, REG_STATUS, NEEDS_RESET))
 		return "it did not break";
-	if ((dev_read(d, REG_INTERRUPT_STATUS) & ISR_CONFIG) == 0)
+	/* First it breaks, then it tells: in between we may have looked. */
+	if (!wait_for_bit(d, REG_INTERRUPT_STATUS, ISR_CONFIG))
 		return "it broke and did not tell";
 	return NULL;
 }

@@ -85,7 +85,7 @@ class Metrics(MetricsCase):
         self.assertEqual(totals.keys(), lines[-1].keys())
         self.assertEqual(totals["block_data"]["write_bytes"], MIB)
         text = self.ctl(vm, "metrics", "--prometheus")
-        self.assertIn(f'\ntelevm_block_write_bytes_total{{drive="data"}} {MIB}\n', text)
+        self.assertIn(f'\ntelevm_block_write_bytes_total{{vm="anonymous-instance",drive="data"}} {MIB}\n', text)
         vm.send("poweroff\n")
         self.assertEqual(vm.wait(), 0)
         self.assertGreaterEqual(len(self.lines(fifo)), 1)
