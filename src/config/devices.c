@@ -222,6 +222,11 @@ static int validate_net(const struct vm_config *config, unsigned int i, struct e
 			       "net '%s': '%.64s' cannot be the name of an interface, which has 1 "
 			       "to %d characters",
 			       net->id, net->tap, IFNAMSIZ - 1);
+	if (net->reaches_host && net->kind != CONFIG_NET_USER)
+		return err_set(err, -EINVAL,
+			       "net '%s': to reach the host's loopback it has to be 'user', not a "
+			       "tap",
+			       net->id);
 	if (net->mtu != 0 && net->mtu < MTU_MIN)
 		return err_set(err, -EINVAL, "net '%s': an MTU of %u is too little, %d at least",
 			       net->id, net->mtu, MTU_MIN);

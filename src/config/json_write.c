@@ -135,9 +135,9 @@ static json_t *net_to_json(const struct config_net *net)
 		net->mtu == 0 ? json_null() : from_uint(net->mtu), "rx_rate_limiter",
 		limits_to_json(&net->rx), "tx_rate_limiter", limits_to_json(&net->tx));
 
-	if (object == NULL || (net->kind != CONFIG_NET_USER && !net->reaches_host))
+	if (object == NULL || net->kind != CONFIG_NET_USER)
 		return object;
-	if (json_object_set_new(object, "user", json_boolean(net->kind == CONFIG_NET_USER)) == 0 &&
+	if (json_object_set_new(object, "user", json_true()) == 0 &&
 	    json_object_set_new(object, "reaches_host", json_boolean(net->reaches_host)) == 0)
 		return object;
 	json_decref(object);

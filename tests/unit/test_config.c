@@ -521,6 +521,9 @@ static void networks(void **state)
 	add_net(&config, CONFIG_NET_USER, NULL, NULL);
 	add_net(&config, CONFIG_NET_TAP, "tap0", NULL);
 	assert_said(&config, "net 'net0' and 'net2': both are on tap 'tap0'");
+	init(&config);
+	add_net(&config, CONFIG_NET_TAP, "tap0", NULL)->reaches_host = true;
+	assert_said(&config, "net 'net0': to reach the host's loopback it has to be 'user'");
 }
 
 static void vsock(void **state)
