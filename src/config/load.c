@@ -69,12 +69,12 @@ static int load_cpu(struct vm_config *config, const json_t *value, struct json_n
 	int ret = 0;
 
 	(void)notes;
-	if (json_is_string(value)) {
+	if (json_is_string(value))
 		ret = read_file(json_string_value(value), &in_file, err);
-		value = in_file;
-	}
 	if (ret == 0)
-		ret = cpu_from_json(&cpu, value, err);
+		ret = cpu_from_json(&cpu, in_file == NULL ? value : in_file, err);
+	if (ret != 0 && in_file != NULL)
+		err_prefix(err, "%s", json_string_value(value));
 	json_decref(in_file);
 	return ret != 0 ? ret : vm_config_put_cpu(config, &cpu, err);
 }

@@ -4,7 +4,6 @@
  */
 #include "config/config_json.h"
 #include "config/parts.h"
-#include "util/assert.h"
 #include "util/bits.h"
 
 #include <errno.h>
@@ -88,42 +87,52 @@ int vm_config_put_machine(struct vm_config *config, const struct config_machine 
 
 /* ---- disks ---- */
 
-/* Put the disk where one of its id is, or behind the last; \p old is set to what was there. */
-static int place_disk(struct vm_config *config, const struct config_disk *disk,
-		      struct config_disk *old, struct err *err)
+/* \return the place of the disk with this id, or the one behind the last, which may be one too far
+ */
+static unsigned int find_disk(const struct vm_config *config, const char *id)
 {
 	unsigned int i = 0;
 
-	while (i < config->n_disks && strcmp(config->disks[i].id, disk->id) != 0)
+	while (i < config->n_disks && strcmp(config->disks[i].id, id) != 0)
 		i++;
-	if (i == CONFIG_DISKS_MAX)
-		return err_set(err, -EINVAL, "more than %d disks", CONFIG_DISKS_MAX);
-	*old = i < config->n_disks ? config->disks[i] : (struct config_disk){ 0 };
-	config->disks[i] = *disk;
-	config->n_disks = MAX(config->n_disks, i + 1);
-	return 0;
+	return i;
+}
+
+/* \return what was there, zeroed if nothing was */
+static struct config_disk place_disk(struct vm_config *config, unsigned int place,
+				     const struct config_disk *disk)
+{
+	struct config_disk old = { 0 };
+
+	if (place < config->n_disks)
+		old = config->disks[place];
+	config->disks[place] = *disk;
+	config->n_disks = MAX(config->n_disks, place + 1);
+	return old;
 }
 
 int vm_config_check_disk(const struct vm_config *config, const struct config_disk *disk,
 			 struct err *err)
 {
 	struct vm_config copy = *config;
-	struct config_disk old;
-	int ret = place_disk(&copy, disk, &old, err);
+	unsigned int place = find_disk(config, disk->id);
 
-	return ret != 0 ? ret : config_validate_rest(&copy, err);
+	if (place == CONFIG_DISKS_MAX)
+		return err_set(err, -EINVAL, "more than %d disks", CONFIG_DISKS_MAX);
+	place_disk(&copy, place, disk);
+	return config_validate_rest(&copy, err);
 }
 
 int vm_config_put_disk(struct vm_config *config, struct config_disk *disk, struct err *err)
 {
-	struct config_disk old = { 0 };
+	struct config_disk old;
 	int ret = vm_config_check_disk(config, disk, err);
 
 	if (ret != 0) {
 		config_disk_deinit(disk);
 		return ret;
 	}
-	ASSERT(place_disk(config, disk, &old, NULL) == 0);
+	old = place_disk(config, find_disk(config, disk->id), disk);
 	config_put_root_first(config);
 	config_disk_deinit(&old);
 	*disk = (struct config_disk){ 0 };
@@ -132,41 +141,49 @@ int vm_config_put_disk(struct vm_config *config, struct config_disk *disk, struc
 
 /* ---- networks ---- */
 
-static int place_net(struct vm_config *config, const struct config_net *net, struct config_net *old,
-		     struct err *err)
+static unsigned int find_net(const struct vm_config *config, const char *id)
 {
 	unsigned int i = 0;
 
-	while (i < config->n_nets && strcmp(config->nets[i].id, net->id) != 0)
+	while (i < config->n_nets && strcmp(config->nets[i].id, id) != 0)
 		i++;
-	if (i == CONFIG_NETS_MAX)
-		return err_set(err, -EINVAL, "more than %d network interfaces", CONFIG_NETS_MAX);
-	*old = i < config->n_nets ? config->nets[i] : (struct config_net){ 0 };
-	config->nets[i] = *net;
-	config->n_nets = MAX(config->n_nets, i + 1);
-	return 0;
+	return i;
+}
+
+static struct config_net place_net(struct vm_config *config, unsigned int place,
+				   const struct config_net *net)
+{
+	struct config_net old = { 0 };
+
+	if (place < config->n_nets)
+		old = config->nets[place];
+	config->nets[place] = *net;
+	config->n_nets = MAX(config->n_nets, place + 1);
+	return old;
 }
 
 int vm_config_check_net(const struct vm_config *config, const struct config_net *net,
 			struct err *err)
 {
 	struct vm_config copy = *config;
-	struct config_net old;
-	int ret = place_net(&copy, net, &old, err);
+	unsigned int place = find_net(config, net->id);
 
-	return ret != 0 ? ret : config_validate_rest(&copy, err);
+	if (place == CONFIG_NETS_MAX)
+		return err_set(err, -EINVAL, "more than %d network interfaces", CONFIG_NETS_MAX);
+	place_net(&copy, place, net);
+	return config_validate_rest(&copy, err);
 }
 
 int vm_config_put_net(struct vm_config *config, struct config_net *net, struct err *err)
 {
-	struct config_net old = { 0 };
+	struct config_net old;
 	int ret = vm_config_check_net(config, net, err);
 
 	if (ret != 0) {
 		config_net_deinit(net);
 		return ret;
 	}
-	ASSERT(place_net(config, net, &old, NULL) == 0);
+	old = place_net(config, find_net(config, net->id), net);
 	config_net_deinit(&old);
 	*net = (struct config_net){ 0 };
 	return 0;

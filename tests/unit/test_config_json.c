@@ -184,6 +184,7 @@ static const struct case_row good_rows[] = {
 	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'rx_rate_limiter': {'bandwidth': {'size': 1, 'refill_time': 2}}, 'tx_rate_limiter': {'ops': {'size': 1, 'refill_time': 2}}}", NULL },
 	{ NET, "{'iface_id': 'e1', 'user': true}", NULL },
 	{ NET, "{'iface_id': 'e1', 'user': true, 'reaches_host': true}", NULL },
+	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'reaches_host': false}", NULL },
 	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'user': false}", NULL },
 	{ NET, "{'iface_id': 'e1', 'host_dev_name': null, 'user': true}", NULL },
 	{ NET, "{'iface_id': 'eth0', 'host_dev_name': 'tap0'}", NULL },
@@ -221,6 +222,7 @@ static const struct case_row good_rows[] = {
 };
 
 static const struct case_row bad_rows[] = {
+	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'reaches_host': true}", "net 'e1': to reach the host's loopback it has to be 'user'" },
 	{ BOOT, "{}", "missing field `kernel_image_path`" },
 	{ BOOT, "{'kernel_image_path': null}", "kernel_image_path: invalid type: null, expected a string" },
 	{ BOOT, "{'kernel_image_path': 1}", "kernel_image_path: invalid type: integer `1`, expected a string" },
@@ -1083,6 +1085,11 @@ static void real_files(void **state)
 	assert_string_equal(config.cpu.isa_off[0], "v");
 	vm_config_deinit(&config);
 	/* The file, the part, the field, the reason. */
+	write_file(cpu, "{\"isa\": []}", 11);
+	assert_int_equal(load_file(path, &config, &err), -EINVAL);
+	snprintf(text, sizeof(text), "%s: cpu-config: %s: unknown field `isa`", path, cpu);
+	assert_ptr_equal(strstr(err.text, text), err.text);
+	vm_config_deinit(&config);
 	write_file(path, "{\"boot-source\": {\"x\": 1}}", 25);
 	assert_int_equal(load_file(path, &config, &err), -EINVAL);
 	assert_ptr_equal(strstr(err.text, path), err.text);
