@@ -1,13 +1,12 @@
 #include "cli/cli.h"
 
+#include "cli/help.h"
 #include "cli/run_flags.h"
 #include "cli/server.h"
 #include "cli/server_flags.h"
 #include "config/exit_status.h"
 #include "util/bits.h"
-#include "util/io.h"
 #include "util/log.h"
-#include "util/parse.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -15,28 +14,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static int print(const char *text)
-{
-	return write_all(STDOUT_FILENO, text, strlen(text)) == 0 ? EXIT_STATUS_OK
-								 : EXIT_STATUS_ERROR;
-}
-
 static bool is_one_of(const char *word, const char *name, const char *other_name)
 {
 	return strcmp(word, name) == 0 || strcmp(word, other_name) == 0;
 }
 
-static int show_help_of(const char *name);
+static int show_help_of(int argc, char **argv);
 static int show_words(int argc, char **argv);
 
 static int show_run_words(int argc, char **argv)
 {
-	char text[2048] = "";
-
 	(void)argc;
 	(void)argv;
-	options_words(run_flags, text, sizeof(text));
-	return print(text);
+	return cli_print_words("", run_flags);
 }
 
 static int show_help(int argc, char **argv)
@@ -44,8 +34,8 @@ static int show_help(int argc, char **argv)
 	if (argc > 0 && strcmp(argv[0], "--words") == 0)
 		return show_words(argc - 1, argv + 1);
 	if (argc > 0 && !is_one_of(argv[0], "--help", "-h"))
-		return show_help_of(argv[0]);
-	return print(
+		return show_help_of(argc, argv);
+	return cli_print(
 		"Usage: televm COMMAND [FLAG...]\n"
 		"       televm --api-sock FILE [FLAG...]\n"
 		"       televm --config-file FILE [FLAG...]\n"
@@ -90,45 +80,46 @@ static const struct command *find_command(const char *name)
 static int refuse_command(const char *name)
 {
 	const char *words[ARRAY_SIZE(commands) + 1] = { NULL };
-	const char *nearest;
+	struct err err;
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		words[i] = commands[i].name;
-	nearest = nearest_word(name, words);
-	if (nearest == NULL)
-		log_error("unknown command '%.64s'", name);
-	else
-		log_error("unknown command '%.64s'; did you mean %s?", name, nearest);
+	options_refuse_word("command", name, words, &err);
+	log_error("%s", err.text);
 	log_info("'televm --help' lists the commands");
 	return EXIT_STATUS_BAD_ARGUMENTS;
 }
 
-static int show_help_of(const char *name)
+/* The name of a command, and what stands behind it: `televm help ctl status`. */
+static int show_help_of(int argc, char **argv)
 {
 	static char help[] = "--help";
+	char *name = argv[0];
 	const struct command *command = find_command(name);
-	char *args[] = { help, NULL };
+	int status;
 
 	if (strcmp(name, "api") == 0)
 		return cli_server_help();
 	if (command == NULL)
 		return refuse_command(name);
-	return command->run == show_help ? show_help(0, NULL) : command->run(1, args);
+	if (command->run == show_help)
+		return show_help(0, NULL);
+	/* In the place of the name, so the first that is looked at. */
+	argv[0] = help;
+	status = command->run(argc, argv);
+	argv[0] = name;
+	return status;
 }
 
 /* What may stand first, a word a line, flags with the name of their value; or behind a command. */
 static int show_words(int argc, char **argv)
 {
 	const struct command *command = argc > 0 ? find_command(argv[0]) : NULL;
-	char text[2048] = "";
 
-	if (command != NULL)
-		return command->show_words == NULL ? EXIT_STATUS_OK
-						   : command->show_words(argc - 1, argv + 1);
-	if (argc == 0)
-		strcpy(text, "run\nctl\nhelp\n");
-	options_words(server_flags, text, sizeof(text));
-	return print(text);
+	if (command == NULL)
+		return cli_print_words(argc == 0 ? "run\nctl\nhelp\n" : "", server_flags);
+	return command->show_words == NULL ? EXIT_STATUS_OK
+					   : command->show_words(argc - 1, argv + 1);
 }
 
 /* A file opened in the place of a closed standard descriptor would be taken for the terminal, and

@@ -1,6 +1,7 @@
 #include "cli/ctl.h"
 
 #include "cli/cli.h"
+#include "cli/help.h"
 #include "config/exit_status.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
@@ -318,7 +319,7 @@ static const struct ctl_command *find_command(const char *name)
 	return NULL;
 }
 
-static int print_help(struct ctl *ctl)
+static int print_help(void)
 {
 	char text[4096] =
 		"Usage: televm ctl SOCK COMMAND [OPERAND...] [FLAG...]\n"
@@ -343,31 +344,30 @@ static int print_help(struct ctl *ctl)
 					 row->help);
 	}
 	memcpy(text + used, tail, sizeof(tail));
-	return ctl_print(ctl, text);
+	return cli_print(text);
 }
 
-static int print_command_help(struct ctl *ctl, const struct ctl_command *command)
+static int print_command_help(const struct ctl_command *command)
 {
-	char text[2048];
-	bool has_flags = command->flags[0].name != NULL;
+	char head[2048];
 
-	snprintf(text, sizeof(text), "Usage: televm ctl SOCK %s%s%s%s\n\n%s%s", command->name,
-		 command->operands[0] == '\0' ? "" : " ", command->operands,
-		 has_flags ? " [FLAG...]" : "", command->text, has_flags ? "\nFlags:\n" : "");
-	options_help(command->flags, text, sizeof(text));
-	return ctl_print(ctl, text);
+	snprintf(head, sizeof(head), "Usage: televm ctl SOCK %s%s%s [FLAG...]\n\n%s\nFlags:\n",
+		 command->name, command->operands[0] == '\0' ? "" : " ", command->operands,
+		 command->text);
+	return cli_print_help(head, command->flags, "");
 }
 
 /* \return whether help was asked for; \p command: of which command, NULL: of all */
 static bool wants_help(int argc, char **argv, const struct ctl_command **command)
 {
 	bool wants = false;
+	int n_words = 0;
 
 	*command = NULL;
 	for (int i = 0; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			wants = true;
-		else if (i < 2 && *command == NULL)
+		else if (n_words++ < 2 && *command == NULL)
 			*command = find_command(argv[i]);
 	}
 	return wants;
@@ -376,25 +376,21 @@ static bool wants_help(int argc, char **argv, const struct ctl_command **command
 int cli_ctl_words(int argc, char **argv)
 {
 	const struct ctl_command *command = argc > 0 ? find_command(argv[0]) : NULL;
-	struct ctl ctl = { 0 };
-	char text[1024] = "";
+	char words[1024] = "";
 	size_t used = 0;
 
 	if (command != NULL)
-		options_words(command->flags, text, sizeof(text));
+		return cli_print_words("", command->flags);
 	for (const struct ctl_command *row = ctl_commands; argc == 0 && row->name != NULL; row++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s\n", row->name);
-	return ctl_print(&ctl, text);
+		used += (size_t)snprintf(words + used, sizeof(words) - used, "%s\n", row->name);
+	return cli_print(words);
 }
 
 /* ---- running ---- */
 
-static int refuse(const char *sentence, const char *what, const char *nearest)
+static int refuse(const struct err *err)
 {
-	if (nearest == NULL)
-		log_error("%s '%.64s'", sentence, what);
-	else
-		log_error("%s '%.64s'; did you mean %s?", sentence, what, nearest);
+	log_error("%s", err->text);
 	log_info("'televm ctl --help' lists the commands");
 	return EXIT_STATUS_BAD_ARGUMENTS;
 }
@@ -402,10 +398,28 @@ static int refuse(const char *sentence, const char *what, const char *nearest)
 static int refuse_command(const char *name)
 {
 	const char *words[ARRAY_SIZE(ctl_commands)];
+	struct err err;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ctl_commands); i++)
 		words[i] = ctl_commands[i].name;
-	return refuse("unknown command", name, nearest_word(name, words));
+	options_refuse_word("command", name, words, &err);
+	return refuse(&err);
+}
+
+/* A word of the command in the place of the socket, or of a flag in the place of a word. */
+static int check_order(int argc, char **argv, struct err *err)
+{
+	if (argc < 2)
+		return err_set(err, -EINVAL,
+			       "ctl needs a socket and a command: televm ctl SOCK COMMAND");
+	if (argv[0][0] == '-' || argv[1][0] == '-')
+		return err_set(err, -EINVAL,
+			       "flags stand behind the command: televm ctl SOCK COMMAND [FLAG...]");
+	if (find_command(argv[0]) != NULL && find_command(argv[1]) == NULL)
+		return err_set(err, -EINVAL,
+			       "the socket stands before the command: televm ctl %.64s %s", argv[1],
+			       argv[0]);
+	return 0;
 }
 
 static int check_operands(const struct ctl_command *command, int n, struct err *err)
@@ -440,12 +454,9 @@ int cli_ctl(int argc, char **argv)
 	const struct ctl_command *command;
 
 	if (wants_help(argc, argv, &command))
-		return command == NULL ? print_help(&ctl) : print_command_help(&ctl, command);
-	if (argc < 2) {
-		log_error("ctl needs a socket and a command: televm ctl SOCK COMMAND");
-		log_info("'televm ctl --help' lists the commands");
-		return EXIT_STATUS_BAD_ARGUMENTS;
-	}
+		return command == NULL ? print_help() : print_command_help(command);
+	if (check_order(argc, argv, &ctl.err) != 0)
+		return refuse(&ctl.err);
 	ctl.sock = argv[0];
 	command = find_command(argv[1]);
 	if (command == NULL)

@@ -27,13 +27,27 @@ static const struct option_row *find_row(const struct option_row *rows, const ch
 	return NULL;
 }
 
+bool options_have(const struct option_row *rows, const char *arg)
+{
+	return find_row(rows, arg) != NULL;
+}
+
+int options_refuse_word(const char *what, const char *word, const char *const words[],
+			struct err *err)
+{
+	const char *nearest = nearest_word(word, words);
+
+	if (nearest == NULL)
+		return err_set(err, -EINVAL, "unknown %s '%.63s'", what, word);
+	return err_set(err, -EINVAL, "unknown %s '%.63s'; did you mean %s?", what, word, nearest);
+}
+
 /* \param what "flag" or "key" \param also one more name that is right, or NULL */
 static int refuse_unknown(const struct option_row *rows, const char *what, const char *arg,
 			  const char *also, struct err *err)
 {
 	const char *words[OPTIONS_MAX + 2];
 	unsigned int n_words = 0;
-	const char *nearest;
 	char name[64];
 
 	for (; rows->name != NULL; rows++)
@@ -41,10 +55,7 @@ static int refuse_unknown(const struct option_row *rows, const char *what, const
 	words[n_words++] = also;
 	words[n_words] = NULL;
 	snprintf(name, sizeof(name), "%.*s", (int)MIN(name_len(arg), sizeof(name)), arg);
-	nearest = nearest_word(name, words);
-	if (nearest == NULL)
-		return err_set(err, -EINVAL, "unknown %s '%s'", what, name);
-	return err_set(err, -EINVAL, "unknown %s '%s'; did you mean %s?", what, name, nearest);
+	return options_refuse_word(what, name, words, err);
 }
 
 static int refuse_flag(const struct option_row *rows, const char *arg, struct err *err)
@@ -223,10 +234,12 @@ static size_t help_row(const struct option_row *row, char *buf, size_t size)
 
 void options_help(const struct option_row *rows, char *buf, size_t size)
 {
+	static const char help[] = "show this";
 	size_t used = strlen(buf);
 
 	for (; rows->name != NULL; rows++)
 		used += help_row(rows, buf + used, size - used);
+	help_line(buf + used, size - used, "-h, --help", help, strlen(help));
 }
 
 void options_words(const struct option_row *rows, char *buf, size_t size)

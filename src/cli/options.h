@@ -54,6 +54,9 @@ __attribute__((warn_unused_result)) int options_parse_keys(const struct option_r
 							   char *keys, void *target,
 							   struct err *err);
 
+/** Is \p arg, with or without "=value", a flag of these? */
+bool options_have(const struct option_row *rows, const char *arg);
+
 /**
  * Cut the first item off a list with commas between them; ",," is a comma within an item.
  * \param rest where the list begins; moved to the next item, NULL after the last
@@ -61,7 +64,18 @@ __attribute__((warn_unused_result)) int options_parse_keys(const struct option_r
  */
 char *options_cut_item(char **rest);
 
-/** Append the help of all rows to the text in \p buf, which stays terminated and within \p size. */
+/**
+ * Say that a word is none of those that may stand in its place, and which is meant perhaps.
+ * \param what it should be: "command"
+ * \param word its first 63 bytes are shown
+ * \param words ends with NULL
+ * \return -EINVAL
+ */
+int options_refuse_word(const char *what, const char *word, const char *const words[],
+			struct err *err);
+
+/** Append the help of all rows, and of --help, to the text in \p buf, which stays terminated and
+ * within \p size. */
 void options_help(const struct option_row *rows, char *buf, size_t size);
 
 /** Append a line "--flag VALUE" for each row: what a shell completes with. */

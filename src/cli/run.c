@@ -2,12 +2,13 @@
 
 #include "api/microvm.h"
 #include "api/server.h"
+#include "cli/help.h"
 #include "cli/loop.h"
 #include "cli/run_flags.h"
+#include "cli/server_flags.h"
 #include "cli/session.h"
 #include "config/config_json.h"
 #include "config/exit_status.h"
-#include "util/io.h"
 #include "util/log.h"
 #include "vm/fatal_signals.h"
 #include "vm/vm.h"
@@ -18,7 +19,12 @@
 
 static int show_help(void)
 {
-	static const char tail[] =
+	return cli_print_help(
+		"Usage: televm run --kernel FILE [FLAG...]\n"
+		"\n"
+		"Run a virtual machine with its console on this terminal.\n"
+		"\n",
+		run_flags,
 		"\n"
 		"Keys: Ctrl-a x ends the virtual machine, Ctrl-a c shows the keys.\n"
 		"\n"
@@ -31,18 +37,7 @@ static int show_help(void)
 		"             --console off\n"
 		"\n"
 		"Exit status: 0 the guest shut down or rebooted, or you left; 3 it panicked;\n"
-		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm-run(1).\n";
-	char text[8192] = "Usage: televm run --kernel FILE [FLAG...]\n"
-			  "\n"
-			  "Run a virtual machine with its console on this terminal.\n"
-			  "\n";
-	size_t used;
-
-	options_help(run_flags, text, sizeof(text) - sizeof(tail));
-	used = strlen(text);
-	memcpy(text + used, tail, sizeof(tail));
-	return write_all(STDOUT_FILENO, text, strlen(text)) == 0 ? EXIT_STATUS_OK
-								 : EXIT_STATUS_ERROR;
+		"4 a vCPU failed; 152 bad configuration; 153 bad arguments. See televm-run(1).\n");
 }
 
 static int fail(const struct err *err, int status)
@@ -178,6 +173,7 @@ static int parse_and_run(int argc, char **argv, struct run_options *options)
 		return show_help();
 	if (ret < 0) {
 		log_error("%s", err.text);
+		cli_hint_at_flags(run_flags, server_flags, "'televm' without 'run'", argc, argv);
 		log_info("'televm run --help' lists the flags");
 		return EXIT_STATUS_BAD_ARGUMENTS;
 	}

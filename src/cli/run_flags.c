@@ -125,8 +125,9 @@ const struct option_row run_flags[] = {
 	  set_disk_flag, true },
 	{ "--net", "KEY[,...]",
 	  "a network: tap=NAME, or user (by passt, without\n"
-	  "root); up to 8. More keys: mac=ADDRESS, mtu=BYTES,\n"
-	  "id=NAME, bandwidth=SIZE, ops=N (each direction)",
+	  "root); up to 8. More keys: host (user reaches this\n"
+	  "host's loopback), mac=ADDRESS, mtu=BYTES, id=NAME,\n"
+	  "bandwidth=SIZE, ops=N (each direction)",
 	  set_net_flag, true },
 	{ "--vsock", "KEY,KEY", "sockets between guest and host: cid=N,path=FILE", set_vsock_flag,
 	  false },
@@ -141,10 +142,10 @@ const struct option_row run_flags[] = {
 	{ "--cpus", "N", "vCPUs, 1 to 32 (default 1)", set_cpus, false },
 	{ "--memory", "SIZE", "RAM like 128M or 2G, 16M at least (default 256M)", set_memory,
 	  false },
-	{ "--irqchip", "KIND",
-	  "interrupt controller: auto, plic (in user space) or aia\n(in the kernel); default auto",
+	{ "--irqchip", "auto|plic|aia",
+	  "interrupt controller: plic in user space, aia in the\nkernel (default auto)",
 	  set_irqchip, false },
-	{ "--console", "KIND", "on the terminal: serial (default) or virtio; or off", set_console,
+	{ "--console", "serial|virtio|off", "on the terminal (default serial)", set_console,
 	  false },
 	{ "--copy-kernel", NULL, "read the kernel's file instead of mapping it", set_copy_kernel,
 	  false },
@@ -154,8 +155,8 @@ const struct option_row run_flags[] = {
 	  set_huge_pages, false },
 	{ "--api-sock", "FILE", "serve the API on this Unix socket, as for 'televm ctl'",
 	  set_api_sock, false },
-	{ "--log-level", "LEVEL", "off, error, warn, info (default), debug or trace", set_log_level,
-	  false },
+	{ "--log-level", "off|error|warn|info|debug|trace",
+	  "how much is logged to standard error (default info)", set_log_level, false },
 	{ "--print-config", NULL, "print all this as JSON for --config-file, run nothing",
 	  set_print_config, false },
 	{ 0 },

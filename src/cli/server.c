@@ -5,11 +5,12 @@
 #include "api/server.h"
 #include "api/version.h"
 #include "backend/terminal.h"
+#include "cli/help.h"
+#include "cli/run_flags.h"
 #include "cli/server_flags.h"
 #include "cli/session.h"
 #include "config/exit_status.h"
 #include "config/json_write.h"
-#include "util/io.h"
 #include "util/log.h"
 #include "util/metrics.h"
 #include "vm/fatal_signals.h"
@@ -25,7 +26,14 @@
 
 int cli_server_help(void)
 {
-	static const char tail[] =
+	return cli_print_help(
+		"Usage: televm --api-sock FILE [FLAG...]\n"
+		"       televm --config-file FILE [--no-api] [FLAG...]\n"
+		"\n"
+		"Run a virtual machine that is told over a socket or by a file what it shall be,\n"
+		"with Firecracker's API and flags. Its console is on standard input and output.\n"
+		"\n",
+		server_flags,
 		"\n"
 		"Examples:\n"
 		"  televm --api-sock vm.sock --id web1\n"
@@ -35,21 +43,7 @@ int cli_server_help(void)
 		"\n"
 		"Exit status: 0 the guest shut down or rebooted; 1 an error; 3 it panicked;\n"
 		"148 to 157 as Firecracker's: 152 bad configuration, 153 bad arguments.\n"
-		"See televm-api(1).\n";
-	char text[8192] =
-		"Usage: televm --api-sock FILE [FLAG...]\n"
-		"       televm --config-file FILE [--no-api] [FLAG...]\n"
-		"\n"
-		"Run a virtual machine that is told over a socket or by a file what it shall be,\n"
-		"with Firecracker's API and flags. Its console is on standard input and output.\n"
-		"\n";
-	size_t used;
-
-	options_help(server_flags, text, sizeof(text) - sizeof(tail));
-	used = strlen(text);
-	memcpy(text + used, tail, sizeof(tail));
-	return write_all(STDOUT_FILENO, text, strlen(text)) == 0 ? EXIT_STATUS_OK
-								 : EXIT_STATUS_ERROR;
+		"See televm-api(1).\n");
 }
 
 bool cli_is_firecracker(const char *program)
@@ -261,11 +255,8 @@ static int run(const struct server_options *options)
 
 int cli_show_version(const char *program)
 {
-	const char *text = cli_is_firecracker(program) ? "Firecracker v" FIRECRACKER_VERSION "\n\n"
-						       : "televm " TELEVM_VERSION "\n";
-
-	return write_all(STDOUT_FILENO, text, strlen(text)) == 0 ? EXIT_STATUS_OK
-								 : EXIT_STATUS_ERROR;
+	return cli_print(cli_is_firecracker(program) ? "Firecracker v" FIRECRACKER_VERSION "\n\n"
+						     : "televm " TELEVM_VERSION "\n");
 }
 
 int cli_server(int argc, char **argv)
@@ -278,6 +269,7 @@ int cli_server(int argc, char **argv)
 		return cli_server_help();
 	if (ret < 0) {
 		log_error("%s", err.text);
+		cli_hint_at_flags(server_flags, run_flags, "'televm run'", argc, argv);
 		log_info("'televm help api' lists the flags");
 		return EXIT_STATUS_BAD_ARGUMENTS;
 	}

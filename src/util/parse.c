@@ -71,10 +71,14 @@ int parse_size(const char *text, uint64_t default_unit, uint64_t *bytes)
 
 enum { WORD_MAX = 32 };
 
-/* Edit distance with one row of the table kept; words longer than WORD_MAX are not compared. */
+/* Of two words, how many letters are added, left out, wrong, or two of them exchanged. Three rows
+ * of the table are kept; words longer than WORD_MAX are not compared. */
 static size_t edit_distance(const char *a, const char *b)
 {
-	size_t row[WORD_MAX + 1];
+	size_t rows[3][WORD_MAX + 1];
+	size_t *before = rows[0];
+	size_t *last = rows[1];
+	size_t *row = rows[2];
 	size_t a_len = strlen(a);
 	size_t b_len = strlen(b);
 
@@ -83,14 +87,17 @@ static size_t edit_distance(const char *a, const char *b)
 	for (size_t j = 0; j <= b_len; j++)
 		row[j] = j;
 	for (size_t i = 1; i <= a_len; i++) {
-		size_t diagonal = row[0];
+		size_t *oldest = before;
 
+		before = last;
+		last = row;
+		row = oldest;
 		row[0] = i;
 		for (size_t j = 1; j <= b_len; j++) {
-			size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			row[j] = MIN(substituted, 1 + MIN(row[j], row[j - 1]));
+			row[j] = last[j - 1] + (a[i - 1] != b[j - 1]);
+			row[j] = MIN(row[j], 1 + MIN(last[j], row[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				row[j] = MIN(row[j], 1 + before[j - 2]);
 		}
 	}
 	return row[b_len];

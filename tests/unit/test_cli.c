@@ -604,7 +604,7 @@ static void other_text_than_utf8_is_not_printed(void **state)
 static void help_and_version(void **state)
 {
 	static const struct {
-		const char *words[5];
+		const char *words[6];
 		const char *said;
 	} rows[] = {
 		{ { "televm", "--version" }, "televm " TELEVM_VERSION "\n" },
@@ -618,6 +618,10 @@ static void help_and_version(void **state)
 		{ { "televm", "run", "--help" }, "Usage: televm run" },
 		{ { "televm", "ctl", "--help" }, "Usage: televm ctl" },
 		{ { "televm", "help", "ctl" }, "Usage: televm ctl" },
+		{ { "televm", "help", "ctl", "status" }, "Usage: televm ctl SOCK status" },
+		{ { "televm", "help", "ctl", "vm.sock", "status" },
+		  "Usage: televm ctl SOCK status" },
+		{ { "televm", "help", "run", "extra" }, "Usage: televm run" },
 		{ { "televm", "help", "api" }, "Usage: televm --api-sock" },
 		{ { "televm", "--id", "x", "--help" }, "Usage: televm --api-sock" },
 		{ { "televm", "--id", "x", "--version" }, "televm " TELEVM_VERSION "\n" },
@@ -638,7 +642,45 @@ static void help_and_version(void **state)
 	}
 	assert_non_null(strstr(said, "\n  --copy-kernel "));
 	assert_non_null(strstr(said, "Examples:"));
+	assert_non_null(strstr(said, "\n  -h, --help "));
 	assert_int_equal(fake.n_new, 0);
+}
+
+/* What cannot be written is told. */
+static void help_to_a_full_disk(void **state)
+{
+	static const char *const rows[][3] = { { "televm", "--version" },
+					       { "televm", "--help" },
+					       { "televm", "run", "--help" },
+					       { "televm", "ctl", "--help" },
+					       { "televm", "help", "api" } };
+	int saved_out = dup(STDOUT_FILENO);
+	int log[2];
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	fflush(stdout);
+	assert_true(full >= 0 && saved_out >= 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *const words[] = { rows[i][0], rows[i][1], rows[i][2], NULL };
+		struct args args = make_args(words);
+		char said[256] = "";
+
+		assert_int_equal(pipe(log), 0);
+		dup2(full, STDOUT_FILENO);
+		log_set_fd(log[1]);
+		assert_int_equal(cli_main(args.argc, args.argv), EXIT_STATUS_ERROR);
+		log_set_fd(STDERR_FILENO);
+		dup2(saved_out, STDOUT_FILENO);
+		assert_true(read(log[0], said, sizeof(said) - 1) > 0);
+		assert_string_equal(said,
+				    "televm: error: standard output: No space left on device\n");
+		close(log[0]);
+		close(log[1]);
+		free_args(&args);
+	}
+	close(full);
+	close(saved_out);
 }
 
 static void bad_arguments_and_bad_configuration(void **state)
@@ -653,8 +695,12 @@ static void bad_arguments_and_bad_configuration(void **state)
 		  "did you mean --api-sock?",
 		  EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "--kernel=k" },
-		  "unknown flag '--kernel'",
+		  "unknown flag '--kernel'\ntelevm: --kernel is a flag of 'televm run'\n",
 		  EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "run", "--kernel=k", "--config-file", "c" },
+		  "--config-file is a flag of 'televm' without 'run'\n",
+		  EXIT_STATUS_BAD_ARGUMENTS },
+		{ { "televm", "rnu" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "help", "rum" }, "did you mean run?", EXIT_STATUS_BAD_ARGUMENTS },
 		{ { "televm", "\x1b[2J" }, "unknown command '?[2J'", EXIT_STATUS_BAD_ARGUMENTS },
@@ -804,6 +850,7 @@ int main(void)
 		cmocka_unit_test(configurations_are_printed),
 		cmocka_unit_test(other_text_than_utf8_is_not_printed),
 		cmocka_unit_test(help_and_version),
+		cmocka_unit_test(help_to_a_full_disk),
 		cmocka_unit_test(bad_arguments_and_bad_configuration),
 		cmocka_unit_test(exit_status_of_a_run),
 		cmocka_unit_test(closed_standard_descriptors),

@@ -328,7 +328,7 @@ static void objects_are_tables_or_json(void **state)
 	assert_shows(conf, "{\"a\":1}", "{\n  \"a\": 1\n}\n");
 	assert_says(server.asked, "GET /vm/config HTTP");
 	assert_int_equal(run_ctl(get_json, said), EXIT_STATUS_BAD_ARGUMENTS);
-	assert_says(said, "unknown command '--json'");
+	assert_says(said, "flags stand behind the command");
 }
 
 static const char counters[] =
@@ -523,6 +523,11 @@ static void mistakes_are_named(void **state)
 	} rows[] = {
 		{ { NULL }, "ctl needs a socket and a command" },
 		{ { "SOCK" }, "ctl needs a socket and a command" },
+		{ { "status" }, "ctl needs a socket and a command" },
+		{ { "status", "vm.sock" },
+		  "the socket stands before the command: televm ctl vm.sock status\n" },
+		{ { "SOCK", "--json", "status" }, "flags stand behind the command" },
+		{ { "--json", "SOCK", "status" }, "flags stand behind the command" },
 		{ { "SOCK", "stauts" }, "unknown command 'stauts'; did you mean status?" },
 		{ { "SOCK", "dance" }, "unknown command 'dance'\n" },
 		{ { "SOCK", "status", "now" }, "status takes no more than: status" },

@@ -63,11 +63,16 @@ static void numbers(void **state)
 static void nearest(void **state)
 {
 	static const char *const words[] = { "--kernel", "--initrd", "--memory", "--cpus", NULL };
+	static const char *const commands[] = { "run", "ctl", NULL };
 
 	(void)state;
 	assert_string_equal(nearest_word("--kernal", words), "--kernel");
 	assert_string_equal(nearest_word("--cpu", words), "--cpus");
 	assert_string_equal(nearest_word("--mermory", words), "--memory");
+	assert_string_equal(nearest_word("--kenrel", words), "--kernel");
+	assert_string_equal(nearest_word("rnu", commands), "run");
+	assert_string_equal(nearest_word("ctk", commands), "ctl");
+	assert_null(nearest_word("nur", commands));
 	assert_null(nearest_word("--network", words));
 	assert_null(nearest_word("", words));
 }
