@@ -73,6 +73,14 @@ is 'Image' ctl vm.sock disk id I
 is 'disk net' ctl vm.sock limits ''
 is 'Image' --config-file I
 is 'api ctl run' help ''
+is 'aia auto plic' run --irqchip ''
+is 'Debug' --level D
+# What is offered as a value is one.
+for flag in --irqchip --console --log-level; do
+	for value in $(complete_line run "$flag" ''); do
+		"$televm" run --kernel k "$flag" "$value" --print-config >/dev/null || failed=1
+	done
+done
 # Every command of the help is offered.
 for command in $("$televm" ctl --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
 	complete_line ctl vm.sock "$command" | grep -qx "$command" || {
