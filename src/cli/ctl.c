@@ -2,6 +2,7 @@
 
 #include "cli/cli.h"
 #include "cli/help.h"
+#include "cli/values.h"
 #include "config/exit_status.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
@@ -50,7 +51,10 @@ static int set_wait(void *target, const char *value, struct err *err)
 
 static int set_timeout(void *target, const char *value, struct err *err)
 {
-	if (parse_uint(value, INT_MAX / 1000, &((struct ctl *)target)->timeout_s) != 0)
+	struct ctl *ctl = target;
+
+	ctl->has_timeout = true;
+	if (parse_uint(value, INT_MAX / 1000, &ctl->timeout_s) != 0)
 		return err_set(err, -EINVAL, "--timeout: '%.64s' is not a number of seconds",
 			       value);
 	return 0;
@@ -130,12 +134,12 @@ static int run_resume(struct ctl *ctl, int argc, char **argv)
 
 static int set_balloon(struct ctl *ctl, const char *size)
 {
-	uint64_t bytes;
+	uint64_t mib;
 
-	if (parse_size(size, MIB, &bytes) != 0 || !is_aligned(bytes, MIB))
-		return ctl_bad_argument(ctl, "balloon", size, "a size in whole MiB like 64M");
+	if (value_mib("balloon", size, &mib, &ctl->err) != 0)
+		return EXIT_STATUS_BAD_ARGUMENTS;
 	return ctl_ask(ctl, "PATCH", "/balloon",
-		       ctl_body("amount_mib", json_integer((json_int_t)(bytes / MIB))), NULL);
+		       ctl_body("amount_mib", json_integer((json_int_t)mib)), NULL);
 }
 
 static int run_balloon(struct ctl *ctl, int argc, char **argv)

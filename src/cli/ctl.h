@@ -27,8 +27,9 @@ struct ctl {
 	bool is_prometheus;
 	bool has_all;
 	bool has_wait;
+	bool has_timeout;
 	uint64_t timeout_s;
-	struct err err; /**< why a command failed; empty: it has been told */
+	struct err err; /**< why a command failed */
 };
 
 struct ctl_command {
@@ -39,7 +40,7 @@ struct ctl_command {
 	const struct option_row *flags;
 	int min_operands;
 	int max_operands;
-	/** \return the exit status; not 0: \p ctl->err may have the sentence */
+	/** \return the exit status; not 0: \p ctl->err has the sentence */
 	int (*run)(struct ctl *ctl, int argc, char **argv);
 };
 

@@ -1,12 +1,10 @@
 /* `televm ctl SOCK limits`: rate limits of a device, from keys to the body of a PATCH. */
 #include "cli/ctl.h"
+#include "cli/values.h"
 #include "config/exit_status.h"
-#include "util/parse.h"
 
 #include <errno.h>
 #include <string.h>
-
-enum { REFILL_MS = 1000 }; /* limits are given by the second */
 
 /* An object of an object, made where it is not there. */
 static json_t *make_member(json_t *object, const char *name)
@@ -19,36 +17,35 @@ static json_t *make_member(json_t *object, const char *name)
 }
 
 /* "off" is a bucket without a size. */
-static int set_bucket(json_t *limiter, const char *kind, uint64_t size)
+static int set_bucket(json_t *limiter, const char *kind, uint64_t size, struct err *err)
 {
 	json_t *bucket = make_member(limiter, kind);
 
 	if (json_object_set_new(bucket, "size", json_integer((json_int_t)size)) != 0 ||
-	    json_object_set_new(bucket, "refill_time", json_integer(size == 0 ? 0 : REFILL_MS)) !=
-		    0)
-		return -ENOMEM;
+	    json_object_set_new(bucket, "refill_time",
+				json_integer(size == 0 ? 0 : VALUE_REFILL_MS)) != 0)
+		return err_set(err, -ENOMEM, "no memory");
 	return 0;
 }
 
 static int set_bandwidth(json_t *limiter, const char *value, struct err *err)
 {
 	uint64_t bytes = 0;
+	int ret = 0;
 
-	if (strcmp(value, "off") != 0 &&
-	    (parse_size(value, 1, &bytes) != 0 || bytes == 0 || bytes > INT64_MAX))
-		return err_set(err, -EINVAL, "bandwidth: '%.64s' is not a size like 10M, or off",
-			       value);
-	return set_bucket(limiter, "bandwidth", bytes);
+	if (strcmp(value, "off") != 0)
+		ret = value_bandwidth(value, ", or off", &bytes, err);
+	return ret != 0 ? ret : set_bucket(limiter, "bandwidth", bytes, err);
 }
 
 static int set_ops(json_t *limiter, const char *value, struct err *err)
 {
 	uint64_t n = 0;
+	int ret = 0;
 
-	if (strcmp(value, "off") != 0 && (parse_uint(value, UINT32_MAX, &n) != 0 || n == 0))
-		return err_set(err, -EINVAL, "ops: '%.64s' is not a number of operations, or off",
-			       value);
-	return set_bucket(limiter, "ops", n);
+	if (strcmp(value, "off") != 0)
+		ret = value_ops(value, ", or off", &n, err);
+	return ret != 0 ? ret : set_bucket(limiter, "ops", n, err);
 }
 
 static int disk_bandwidth(void *target, const char *value, struct err *err)

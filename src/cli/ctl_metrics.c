@@ -4,6 +4,7 @@
  */
 #include "cli/ctl.h"
 #include "cli/prometheus.h"
+#include "config/exit_status.h"
 #include "util/cleanup.h"
 
 #include <errno.h>
@@ -69,10 +70,15 @@ static int show_prometheus(struct ctl *ctl, const json_t *all)
 int ctl_metrics(struct ctl *ctl, int argc, char **argv)
 {
 	cleanup_json json_t *all = NULL;
-	int status = ctl_get(ctl, "/metrics", &all);
+	int status;
 
 	(void)argc;
 	(void)argv;
+	if (ctl->is_json && ctl->is_prometheus) {
+		err_set(&ctl->err, -EINVAL, "--json and --prometheus exclude each other");
+		return EXIT_STATUS_BAD_ARGUMENTS;
+	}
+	status = ctl_get(ctl, "/metrics", &all);
 	if (status != 0)
 		return status;
 	if (ctl->is_prometheus)

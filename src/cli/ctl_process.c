@@ -5,6 +5,7 @@
  */
 #include "cli/ctl.h"
 #include "cli/http_client.h"
+#include "config/exit_status.h"
 #include "util/cleanup.h"
 
 #include <errno.h>
@@ -82,6 +83,10 @@ int ctl_stop(struct ctl *ctl, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	if (ctl->has_timeout && !ctl->has_wait) {
+		err_set(&ctl->err, -EINVAL, "--timeout is for --wait, which is not given");
+		return EXIT_STATUS_BAD_ARGUMENTS;
+	}
 	if (ctl->has_wait) {
 		process = open_process(ctl);
 		if (process < 0)

@@ -88,11 +88,11 @@ static int show_instance(struct ctl *ctl, const json_t *instance, int pid)
 
 static int show_json(struct ctl *ctl, json_t *instance, json_t *config, int pid)
 {
-	if (pid > 0 && json_object_set_new(instance, "pid", json_integer(pid)) != 0)
-		return CTL_REFUSED;
-	if (json_object_set(instance, "config", config) != 0)
-		return CTL_REFUSED;
-	return ctl_print_json(ctl, instance);
+	if ((pid <= 0 || json_object_set_new(instance, "pid", json_integer(pid)) == 0) &&
+	    json_object_set(instance, "config", config) == 0)
+		return ctl_print_json(ctl, instance);
+	err_set(&ctl->err, -1, "no memory");
+	return CTL_REFUSED;
 }
 
 static int find_process(struct ctl *ctl)

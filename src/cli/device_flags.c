@@ -1,6 +1,7 @@
 #include "cli/device_flags.h"
 
 #include "cli/options.h"
+#include "cli/values.h"
 #include "config/config.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
@@ -9,32 +10,18 @@
 #include <errno.h>
 #include <string.h>
 
-enum { REFILL_MS = 1000 }; /* limits are given by the second */
-
 /* ---- values ---- */
-
-static int set_rate(struct token_bucket_config *bucket, uint64_t per_second)
-{
-	*bucket = (struct token_bucket_config){ .size = per_second, .refill_ms = REFILL_MS };
-	return 0;
-}
 
 static int set_bandwidth(struct rate_limiter_config *limits, const char *value, struct err *err)
 {
-	uint64_t bytes;
-
-	if (parse_size(value, 1, &bytes) != 0 || bytes == 0)
-		return err_set(err, -EINVAL, "bandwidth: '%.64s' is not a size like 10M", value);
-	return set_rate(&limits->bandwidth, bytes);
+	limits->bandwidth.refill_ms = VALUE_REFILL_MS;
+	return value_bandwidth(value, "", &limits->bandwidth.size, err);
 }
 
 static int set_ops(struct rate_limiter_config *limits, const char *value, struct err *err)
 {
-	uint64_t n;
-
-	if (parse_uint(value, UINT32_MAX, &n) != 0 || n == 0)
-		return err_set(err, -EINVAL, "ops: '%.64s' is not a number of operations", value);
-	return set_rate(&limits->ops, n);
+	limits->ops.refill_ms = VALUE_REFILL_MS;
+	return value_ops(value, "", &limits->ops.size, err);
 }
 
 /* ---- disks ---- */
@@ -264,6 +251,9 @@ int set_vsock_flag(void *target, const char *value, struct err *err)
 	/* Without a path there would be no device, and nobody told. */
 	if (ret == 0 && config->vsock.path == NULL)
 		return err_set(err, -EINVAL, "--vsock: 'path' is missing: cid=N,path=FILE");
+	if (ret == 0 && config->vsock.guest_cid == 0)
+		return err_set(err, -EINVAL,
+			       "--vsock: a 'cid' from 3 on is missing: cid=N,path=FILE");
 	return ret;
 }
 
@@ -271,13 +261,7 @@ int set_vsock_flag(void *target, const char *value, struct err *err)
 
 static int balloon_size(void *target, const char *value, struct err *err)
 {
-	uint64_t bytes;
-
-	if (parse_size(value, MIB, &bytes) != 0 || !is_aligned(bytes, MIB))
-		return err_set(err, -EINVAL, "size: '%.64s' is not a size in whole MiB like 64M",
-			       value);
-	((struct balloon_config *)target)->target_mib = bytes / MIB;
-	return 0;
+	return value_mib("size", value, &((struct balloon_config *)target)->target_mib, err);
 }
 
 static int balloon_stats(void *target, const char *value, struct err *err)

@@ -546,6 +546,8 @@ static void mistakes_are_named(void **state)
 		{ { "SOCK", "limits", "net", "a", "bandwidth=0" }, "is not a size like 10M" },
 		{ { "SOCK", "stop", "--timeout", "soon" }, "'soon' is not a number of seconds" },
 		{ { "SOCK", "stop", "--timeout" }, "--timeout needs a value" },
+		{ { "SOCK", "stop", "--timeout=5" }, "--timeout is for --wait" },
+		{ { "SOCK", "metrics", "--json", "--prometheus" }, "exclude each other" },
 		{ { "SOCK", "put", "/mmds", "{" }, "the body is no JSON" },
 		{ { "SOCK", "put", "/mmds", "{\"a\":1,\"a\":2}" }, "the body is no JSON" },
 	};
