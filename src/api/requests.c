@@ -168,8 +168,8 @@ static void log_answer(const struct api_answer *answer, bool is_quiet, const str
 
 	if (answer->status < 300)
 		log_write(is_quiet ? LOG_DEBUG : LOG_INFO, __FILE__, __LINE__,
-			  "The request was executed successfully. Status code: %u %s%s",
-			  answer->status, text, answer->status == 200 ? "." : "");
+			  "The request was executed successfully. Status code: %u %s.",
+			  answer->status, text);
 	else
 		log_write(is_quiet ? LOG_DEBUG : LOG_ERROR, __FILE__, __LINE__,
 			  "Received Error. Status code: %u %s. Message: %s", answer->status, text,

@@ -149,7 +149,7 @@ class Operations(ApiTestCase):
         self.assertEqual(config["machine-config"]["mem_size_mib"], 32)
         log = read(f"{self.place}/log").decode()
         self.assertIn('The API server received a Patch request on "/drives/a" with body "{', log)
-        self.assertIn("Status code: 204 No Content", log)
+        self.assertIn("Status code: 204 No Content.\n", log)
         self.assertNotIn("instance-id", log)  # metadata is nobody's business
         self.assertEqual(len(read(f"{self.place}/metrics").splitlines()), 3)
 

@@ -1,6 +1,7 @@
 /* The operations of the API before the start: paths, bodies, states, and real files. */
 #include "api_rig.h"
 #include "test.h"
+#include "util/bits.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -414,6 +415,39 @@ static void a_log_may_be_a_fifo_without_a_reader(void **state)
 		       "Logger error: ");
 }
 
+/* Clients and test suites look for these lines. */
+static void requests_are_logged(void **state)
+{
+	static const char *const lines[] = {
+		" The API server received a Put request on \"/entropy\" with body \"{}\".\n",
+		" The request was executed successfully. Status code: 204 No Content.\n",
+		" The API server received a Get request on \"/mmds\".\n",
+		" The request was executed successfully. Status code: 200 OK.\n",
+		" Received Error. Status code: 400 Bad Request. Message: Invalid request method",
+	};
+	struct api_rig *rig = *state;
+	const char *log = api_rig_file(rig, "log", "", 0);
+	char text[4096] = "";
+	const char *at = text;
+	int fd;
+
+	snprintf(text, sizeof(text), "{\"log_path\": \"%s\", \"level\": \"Info\"}", log);
+	api_rig_expect(rig, "PUT", "/logger", text, 204, "");
+	api_rig_expect(rig, "PUT", "/entropy", "{}", 204, "");
+	api_rig_expect(rig, "GET", "/mmds", NULL, 200, "");
+	api_rig_expect(rig, "GET", "/x", NULL, 400, "");
+	api_rig_expect(rig, "PUT", "/logger", "{\"level\": \"Off\"}", 204, "");
+	fd = open(log, O_RDONLY | O_CLOEXEC);
+	memset(text, 0, sizeof(text));
+	assert_true(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		at = strstr(at, lines[i]);
+		if (at == NULL)
+			fail_msg("'%s' has no '%s'", text, lines[i]);
+	}
+}
+
 /* ---- metadata ---- */
 
 static void metadata_is_put_and_patched(void **state)
@@ -540,6 +574,7 @@ int main(void)
 		TEST(a_tap_that_is_none_is_refused),
 		TEST(metrics_are_set_once),
 		TEST(a_log_may_be_a_fifo_without_a_reader),
+		TEST(requests_are_logged),
 		TEST(metadata_is_put_and_patched),
 		TEST(metadata_has_a_limit),
 		TEST(mmds_needs_a_network),
