@@ -136,16 +136,28 @@ static int parse_request_line(struct http_head *head, char *line, struct err *er
 	return ret == 0 ? parse_version(head, version, err) : ret;
 }
 
-static int parse_length(struct http_head *head, bool *has_length, const char *value,
-			struct err *err)
+int http_take_length(const char *value, bool *has_length, uint64_t *length)
 {
-	uint64_t len;
+	uint64_t parsed;
 
-	if (parse_uint(value, UINT64_MAX, &len) != 0 || (*has_length && len != head->body_len))
-		return err_set(err, -EINVAL, "Invalid header. Content-Length: %.64s.", value);
-	head->body_len = len;
+	if (parse_uint(value, UINT64_MAX, &parsed) != 0 || (*has_length && parsed != *length))
+		return -EINVAL;
+	*length = parsed;
 	*has_length = true;
 	return 0;
+}
+
+char *http_cut_header(char *line)
+{
+	char *value = strchr(line, ':');
+
+	if (value == NULL || value == line || strcspn(line, " \t") < (size_t)(value - line))
+		return NULL;
+	*value++ = '\0';
+	value += strspn(value, " \t");
+	for (size_t len = strlen(value); len > 0 && strchr(" \t", value[len - 1]) != NULL; len--)
+		value[len - 1] = '\0';
+	return value;
 }
 
 /* Has the list \p value, of words between commas, \p word? */
@@ -190,17 +202,13 @@ static int check_accept_encoding(char *value, struct err *err)
 
 static int parse_header(struct http_head *head, bool *has_length, char *line, struct err *err)
 {
-	char *value = strchr(line, ':');
+	char *value = http_cut_header(line);
 
-	if (value == NULL || value == line || memchr(line, ' ', (size_t)(value - line)) != NULL ||
-	    memchr(line, '\t', (size_t)(value - line)) != NULL)
+	if (value == NULL)
 		return err_set(err, -EINVAL, "Invalid header. %.64s.", line);
-	*value++ = '\0';
-	value += strspn(value, " \t");
-	for (size_t len = strlen(value); len > 0 && strchr(" \t", value[len - 1]) != NULL; len--)
-		value[len - 1] = '\0';
-	if (strcasecmp(line, "Content-Length") == 0)
-		return parse_length(head, has_length, value, err);
+	if (strcasecmp(line, "Content-Length") == 0 &&
+	    http_take_length(value, has_length, &head->body_len) != 0)
+		return err_set(err, -EINVAL, "Invalid header. Content-Length: %.64s.", value);
 	if (strcasecmp(line, "Transfer-Encoding") == 0)
 		return err_set(err, -EINVAL,
 			       "Invalid header. Transfer-Encoding: a body needs a Content-Length.");

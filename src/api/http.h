@@ -50,5 +50,22 @@ __attribute__((warn_unused_result)) ssize_t http_find_head_end(const char *buf, 
 __attribute__((warn_unused_result)) int http_parse_head(struct http_head *head, char *buf,
 							size_t len, struct err *err);
 
+/**
+ * Cut a line of a head, without its end, into a header's name and value; blanks around the value
+ * go.
+ * \param line changed: the name is then all of it
+ * \return the value, in \p line; NULL: it is no header
+ */
+__attribute__((warn_unused_result)) char *http_cut_header(char *line);
+
+/**
+ * Take the value of a Content-Length, of which there may be several that say the same.
+ * \param has_length whether there was one before; set
+ * \param length what that said; set
+ * \return 0 or -EINVAL
+ */
+__attribute__((warn_unused_result)) int http_take_length(const char *value, bool *has_length,
+							 uint64_t *length);
+
 /** The text that is sent for a status, after its number: "OK"; for logs, not for answers. */
 const char *http_status_text(unsigned int status);

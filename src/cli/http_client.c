@@ -1,5 +1,6 @@
 #include "cli/http_client.h"
 
+#include "api/http.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/io.h"
@@ -61,12 +62,12 @@ static ssize_t read_some(int fd, char *buf, size_t size, struct err *err)
 
 /* What is read ahead: the end of it may be the begin of the body, or of the next answer. */
 struct head {
-	char text[HTTP_HEAD_MAX + 1];
+	char text[HTTP_ANSWER_HEAD_MAX + 1];
 	size_t len;      /**< of what was read */
 	size_t head_len; /**< up to the empty line */
 	unsigned int status;
 	bool has_length;
-	size_t length; /**< of the body */
+	uint64_t length; /**< of the body */
 };
 
 /* \return the empty line's end, or NULL */
@@ -84,10 +85,10 @@ static int read_head(int fd, struct head *head, struct err *err)
 	while ((end = find_end(head)) == NULL) {
 		ssize_t n;
 
-		if (head->len == HTTP_HEAD_MAX)
+		if (head->len == HTTP_ANSWER_HEAD_MAX)
 			return err_set(err, -EMSGSIZE, "the answer's head is longer than %d bytes",
-				       HTTP_HEAD_MAX);
-		n = read_some(fd, head->text + head->len, HTTP_HEAD_MAX - head->len, err);
+				       HTTP_ANSWER_HEAD_MAX);
+		n = read_some(fd, head->text + head->len, HTTP_ANSWER_HEAD_MAX - head->len, err);
 		if (n == 0)
 			return refuse(err, head->len == 0 ? "the connection was closed"
 							  : "it ends in its head");
@@ -119,31 +120,20 @@ static int parse_status(struct head *head, const char *line, struct err *err)
 
 static int parse_length(struct head *head, const char *value, struct err *err)
 {
-	uint64_t length;
-
-	if (parse_uint(value, UINT64_MAX, &length) != 0)
-		return refuse(err, "its length is no number");
-	if (length > HTTP_BODY_MAX)
-		return err_set(err, -EMSGSIZE, "the answer is longer than %d bytes", HTTP_BODY_MAX);
-	if (head->has_length && length != head->length)
-		return refuse(err, "it has two lengths");
-	head->has_length = true;
-	head->length = length;
+	if (http_take_length(value, &head->has_length, &head->length) != 0)
+		return refuse(err, "its length is no number, or there are two");
+	if (head->length > HTTP_ANSWER_BODY_MAX)
+		return err_set(err, -EMSGSIZE, "the answer is longer than %d bytes",
+			       HTTP_ANSWER_BODY_MAX);
 	return 0;
 }
 
 static int parse_header(struct head *head, char *line, struct err *err)
 {
-	char *value = strchr(line, ':');
-	size_t len;
+	const char *value = http_cut_header(line);
 
-	if (value == NULL || value == line)
+	if (value == NULL)
 		return refuse(err, "a line of its head is no header");
-	*value++ = '\0';
-	value += strspn(value, " \t");
-	len = strlen(value);
-	while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
-		value[--len] = '\0';
 	if (strcasecmp(line, "Transfer-Encoding") == 0)
 		return refuse(err, "it has no plain length");
 	return strcasecmp(line, "Content-Length") == 0 ? parse_length(head, value, err) : 0;
@@ -188,13 +178,13 @@ static int read_body(int fd, char *body, size_t size, size_t *len, bool to_the_e
 		*len += (size_t)n;
 	}
 	return to_the_end ? err_set(err, -EMSGSIZE, "the answer is longer than %d bytes",
-				    HTTP_BODY_MAX)
+				    HTTP_ANSWER_BODY_MAX)
 			  : 0;
 }
 
 static int take_body(int fd, const struct head *head, struct http_answer *answer, struct err *err)
 {
-	size_t size = head->has_length ? head->length : HTTP_BODY_MAX + 1;
+	size_t size = head->has_length ? head->length : HTTP_ANSWER_BODY_MAX + 1;
 	size_t ahead = MIN(head->len - head->head_len, size);
 	int ret;
 

@@ -12,8 +12,8 @@
 #include <stddef.h>
 
 enum {
-	HTTP_HEAD_MAX = 16 << 10, /**< bytes of status line and headers */
-	HTTP_BODY_MAX = 16 << 20,
+	HTTP_ANSWER_HEAD_MAX = 16 << 10, /**< bytes of status line and headers */
+	HTTP_ANSWER_BODY_MAX = 16 << 20,
 	HTTP_TIMEOUT_S = 60, /**< without a byte */
 };
 
