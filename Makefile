@@ -1,6 +1,6 @@
 # The front door: each target calls one script or meson. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup sysroot run shell televm guests kernel test test-long fuzz bench bench-check lint format clean
+.PHONY: help setup sysroot run shell televm guests kernel rootfs test test-long fuzz bench bench-check lint format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -46,7 +46,7 @@ bench: televm guests ## measure TeleVM beside QEMU and the bare hart: about 12 m
 bench-check: bench ## the same, and fail when a row is 3 % worse than bench/baseline.json
 	@bench/check
 
-lint: ## check format, include directions, clang-tidy and scripts
+lint: ## check format, include directions, clang-tidy, scripts and documents
 	@tools/lint
 
 format: setup ## put all C files into the project's format
