@@ -1,6 +1,6 @@
 # The front door: each target calls one script or meson. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup sysroot run shell televm guests kernel rootfs test test-long fuzz bench bench-check lint format clean
+.PHONY: help setup sysroot run shell televm install guests kernel rootfs test test-long fuzz bench bench-check lint format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 14
@@ -20,6 +20,9 @@ shell: setup televm ## a shell in the emulated host, with televm and the guests 
 
 televm: setup ## build the program for riscv64: build/riscv64/televm
 	@tools/build riscv64
+
+install: televm ## install program, manual pages and completion below /usr/local, or DESTDIR=FOLDER/usr/local
+	@meson install -C build/riscv64 --no-rebuild
 
 kernel: setup ## build the small guest kernel from Debian's sources
 	@guest/build-kernel
