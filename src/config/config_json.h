@@ -175,7 +175,7 @@ json_t *vm_config_to_json(const struct vm_config *config);
 
 /**
  * Take in a configuration file's object: all of its parts, in an order that satisfies the checks.
- * Unknown names at the top are passed over.
+ * Unknown names at the top are passed over, and the first of them logged.
  * \param config as vm_config_init_api() left it; after a failure there are parts in it
  * \return 0; -EINVAL with a sentence that begins with the part's name; -errno
  */

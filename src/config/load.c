@@ -7,12 +7,13 @@
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/io.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_MAX = 1 << 20 };
+enum { FILE_MAX = 1 << 20, UNKNOWN_TOLD_MAX = 8 };
 
 /* Read a file whose text is one JSON object. */
 static int read_file(const char *path, json_t **object, struct err *err)
@@ -284,9 +285,34 @@ static const struct part {
 	{ "memory-hotplug", load_hotplug, false },  { "televm", load_televm, false },
 };
 
+static bool is_part(const char *name)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (strcmp(parts[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* They are passed over as Firecracker does it, but a part that is misspelt is missed. */
+static void tell_unknown_parts(const json_t *object)
+{
+	unsigned int n_told = 0;
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(json_iterable(object), name, value)
+	{
+		if (!is_part(name) && n_told++ < UNKNOWN_TOLD_MAX)
+			log_warn("the configuration has no part `%.*s`: it is passed over",
+				 json_cut(name, CONFIG_ID_MAX), name);
+	}
+}
+
 int vm_config_load(struct vm_config *config, const json_t *object, struct json_notes *notes,
 		   struct err *err)
 {
+	tell_unknown_parts(object);
 	for (unsigned int i = 0; i < ARRAY_SIZE(parts); i++) {
 		const json_t *value = json_object_get(object, parts[i].name);
 		int ret;

@@ -5,6 +5,7 @@
 #include "config/config_json.h"
 #include "util/assert.h"
 #include "util/bits.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -210,6 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
+	log_set_level(LOG_OFF);
 	ret = json_parse_object((const char *)data + 1, size - 1, NULL, &body, &err);
 	ASSERT(ret == 0 || (ret == -EINVAL && err.text[0] != '\0'));
 	if (ret == 0)

@@ -264,6 +264,9 @@ static void what_ends_at_once(void **state)
 		  152,
 		  "Configuration for VMM from one single json failed: empty: missing field "
 		  "`boot-source`" },
+		{ { "televm", "--no-api", "--config-file=misspelt" },
+		  152,
+		  "the configuration has no part `network-interface`: it is passed over\n" },
 		{ { "televm", "--no-api", "--config-file=no_kernel" },
 		  152,
 		  "Configuration for VMM from one single json failed: " },
@@ -275,6 +278,7 @@ static void what_ends_at_once(void **state)
 	write_file("empty", "{}");
 	write_file("large", "{\"a\": \"0123456789\"}");
 	write_file("taken", "");
+	write_file("misspelt", "{\"network-interface\": []}");
 	write_file("no_kernel", "{\"boot-source\": {\"kernel_image_path\": \"/nonexistent/k\"}, "
 				"\"drives\": []}");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
