@@ -1,9 +1,11 @@
 /*
- * The flags of `televm run` made of any bytes: arguments are what lies between NULs, and some bytes
- * stand for whole words, which chance would not find. What parses and validates must keep the
- * limits. Nothing is opened: that is left to who gets the configuration.
+ * The flags of `televm run`, and of the forms without a command, made of any bytes: arguments are
+ * what lies between NULs, and some bytes stand for whole words, which chance would not find. What
+ * parses and validates must keep the limits. Nothing is opened: that is left to who gets the
+ * configuration.
  */
 #include "cli/cli.h"
+#include "cli/server_flags.h"
 #include "config/config_json.h"
 #include "util/assert.h"
 #include "util/bits.h"
@@ -31,6 +33,13 @@ static const char *const words[] = {
 	"--copy-kernel",
 	"--huge-pages",
 	"--print-config",
+	"--api-sock",
+	"--id",
+	"--config-file",
+	"--no-api",
+	"--mmds-size-limit",
+	"--start-time-us",
+	"--version",
 	"host",
 	"plic",
 	"root",
@@ -176,6 +185,20 @@ static void check(struct vm_config *config, bool is_utf8)
 		check_printed(config);
 }
 
+static void try_server(int argc, char **argv)
+{
+	struct server_options options;
+	struct err err = { 0 };
+	int ret = server_options_parse(&options, argc, argv, &err);
+
+	ASSERT(ret >= 0 || (err.code == ret && err.text[0] != '\0'));
+	if (ret != 0)
+		return;
+	ASSERT(options.sock != NULL && strlen(options.id) >= 1 && strlen(options.id) <= 64);
+	ASSERT(!options.has_no_api || options.config_path != NULL);
+	ASSERT(options.mmds_limit >= 1 || options.max_payload == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct run_options options = { 0 };
@@ -190,6 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (ret == 0)
 		check(&options.config, cli_is_utf8(argc, argv));
 	vm_config_deinit(&options.config);
+	try_server(argc, argv);
 	for (int i = 0; i < argc; i++)
 		free(argv[i]);
 	return 0;
