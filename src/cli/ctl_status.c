@@ -35,7 +35,8 @@ static int show_net(struct ctl *ctl, const json_t *net)
 	const char *mac = text_of(net, "guest_mac");
 
 	return ctl_row(ctl, "network", "%s: %s%s%s", text_of(net, "iface_id"),
-		       text_of(net, "host_dev_name"), mac[0] == '\0' ? "" : ", ", mac);
+		       is_true(net, "user") ? "user" : text_of(net, "host_dev_name"),
+		       mac[0] == '\0' ? "" : ", ", mac);
 }
 
 static int show_each(struct ctl *ctl, const json_t *list,

@@ -248,7 +248,8 @@ static const char config[] =
 	"\"drives\":[{\"drive_id\":\"rootfs\",\"path_on_host\":\"/r.ext4\",\"is_root_device\":true,"
 	"\"is_read_only\":true}],\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},"
 	"\"network-interfaces\":[{\"iface_id\":\"eth0\",\"host_dev_name\":\"tap0\","
-	"\"guest_mac\":\"02:00:00:00:00:01\"}],\"vsock\":{\"guest_cid\":3,\"uds_path\":\"v.sock\"},"
+	"\"guest_mac\":\"02:00:00:00:00:01\"},{\"iface_id\":\"net1\",\"host_dev_name\":null,"
+	"\"user\":true}],\"vsock\":{\"guest_cid\":3,\"uds_path\":\"v.sock\"},"
 	"\"balloon\":{\"amount_mib\":64},\"entropy\":null}";
 
 static void status_is_a_table(void **state)
@@ -269,6 +270,7 @@ static void status_is_a_table(void **state)
 		 "kernel               Image\n"
 		 "disk                 rootfs: /r.ext4, root, read-only\n"
 		 "network              eth0: tap0, 02:00:00:00:00:01\n"
+		 "network              net1: user\n"
 		 "vsock                cid 3: v.sock\n"
 		 "balloon              64 MiB\n",
 		 getpid());
