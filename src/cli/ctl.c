@@ -6,7 +6,6 @@
 #include "config/exit_status.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
-#include "util/io.h"
 #include "util/log.h"
 #include "util/parse.h"
 

@@ -3,8 +3,6 @@
 #include "cli/http_client.h"
 #include "util/cleanup.h"
 
-#include <stdio.h>
-
 static const char *text_of(const json_t *object, const char *name)
 {
 	const char *text = json_string_value(json_object_get(object, name));

@@ -3,7 +3,6 @@
 #include "cli/options.h"
 #include "cli/values.h"
 #include "config/config.h"
-#include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/parse.h"
 

@@ -14,8 +14,6 @@
 #include "vm/vm.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 static int show_help(void)
 {
