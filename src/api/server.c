@@ -131,6 +131,7 @@ static int init_server(struct api_server *server, const struct api_options *opti
 int api_server_new(struct api_server **serverp, const struct api_options *options,
 		   struct microvm *microvm, struct err *err)
 {
+	const enum log_level level = options->is_quiet ? LOG_DEBUG : LOG_INFO;
 	struct api_server *server = calloc(1, sizeof(*server));
 	int ret;
 
@@ -142,8 +143,8 @@ int api_server_new(struct api_server **serverp, const struct api_options *option
 		api_server_free(server);
 		return ret;
 	}
-	log_info("Listening on API socket (\"%s\").", options->path);
-	log_info("API server started.");
+	log_write(level, __FILE__, __LINE__, "Listening on API socket (\"%s\").", options->path);
+	log_write(level, __FILE__, __LINE__, "API server started.");
 	*serverp = server;
 	return 0;
 }

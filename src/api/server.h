@@ -33,7 +33,7 @@ struct api_options {
 	struct event_base *base; /**< borrowed */
 	/** How long a request may take to come, and an answer to be taken; 0: 30 seconds. */
 	unsigned int patience_ms;
-	bool is_quiet; /**< what is asked and answered is logged at the level debug only */
+	bool is_quiet; /**< what it does is logged at the level debug only */
 };
 
 /**

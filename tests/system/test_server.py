@@ -259,5 +259,6 @@ class Ctl(ServerCase):
         self.assertEqual(vm.wait(), 143)
         self.assertTrue(vm.errors().endswith("televm: VM ended: Terminated\n"), vm.errors())
         self.assertNotIn("request", vm.errors())
+        self.assertNotIn("API", vm.errors())
         self.assert_terminal_restored(vm)
         self.assertFalse(os.path.exists(sock))
