@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -52,8 +53,11 @@ static int show_help(int argc, char **argv)
 		"  -V, --version         show the version\n"
 		"  others                Firecracker's: 'televm help api' lists them\n"
 		"\n"
-		"Example:\n"
+		"Examples:\n"
 		"  televm run --kernel Image --initrd initramfs.cpio\n"
+		"  televm run --kernel Image --disk rootfs.ext4 --api-sock vm.sock\n"
+		"  televm ctl vm.sock status\n"
+		"  televm --config-file vm.json --no-api\n"
 		"\n"
 		"'televm COMMAND --help' lists a command's flags; televm(1) tells the rest.\n");
 }
@@ -115,9 +119,14 @@ static int show_help_of(int argc, char **argv)
 static int show_words(int argc, char **argv)
 {
 	const struct command *command = argc > 0 ? find_command(argv[0]) : NULL;
+	char names[64] = "";
+	size_t used = 0;
 
+	for (size_t i = 0; i < ARRAY_SIZE(commands) && argc == 0; i++)
+		used += (size_t)snprintf(names + used, sizeof(names) - used, "%s\n",
+					 commands[i].name);
 	if (command == NULL)
-		return cli_print_words(argc == 0 ? "run\nctl\nhelp\n" : "", server_flags);
+		return cli_print_words(names, server_flags);
 	return command->show_words == NULL ? EXIT_STATUS_OK
 					   : command->show_words(argc - 1, argv + 1);
 }
