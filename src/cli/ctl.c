@@ -16,38 +16,6 @@
 
 /* ---- flags ---- */
 
-static int set_json(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct ctl *)target)->is_json = true;
-	return 0;
-}
-
-static int set_prometheus(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct ctl *)target)->is_prometheus = true;
-	return 0;
-}
-
-static int set_all(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct ctl *)target)->has_all = true;
-	return 0;
-}
-
-static int set_wait(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct ctl *)target)->has_wait = true;
-	return 0;
-}
-
 static int set_timeout(void *target, const char *value, struct err *err)
 {
 	struct ctl *ctl = target;
@@ -59,19 +27,21 @@ static int set_timeout(void *target, const char *value, struct err *err)
 	return 0;
 }
 
-#define JSON_ROW { "--json", NULL, "for programs: JSON on one line", set_json, false }
+#define AT(member) offsetof(struct ctl, member)
+#define JSON_ROW                                                                                   \
+	{ "--json", NULL, "for programs: JSON on one line", option_set_true, false, AT(is_json) }
 
 static const struct option_row no_flags[] = { { 0 } };
 static const struct option_row json_flags[] = { JSON_ROW, { 0 } };
 static const struct option_row metrics_flags[] = {
 	JSON_ROW,
-	{ "--prometheus", NULL, "Prometheus's text", set_prometheus, false },
-	{ "--all", NULL, "also those that are zero", set_all, false },
+	{ "--prometheus", NULL, "Prometheus's text", option_set_true, false, AT(is_prometheus) },
+	{ "--all", NULL, "also those that are zero", option_set_true, false, AT(has_all) },
 	{ 0 },
 };
 static const struct option_row stop_flags[] = {
-	{ "--wait", NULL, "until it has ended", set_wait, false },
-	{ "--timeout", "SECONDS", "that --wait takes at most (default 60)", set_timeout, false },
+	{ "--wait", NULL, "until it has ended", option_set_true, false, AT(has_wait) },
+	{ "--timeout", "SECONDS", "that --wait takes at most (default 60)", set_timeout, false, 0 },
 	{ 0 },
 };
 

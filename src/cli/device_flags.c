@@ -25,33 +25,12 @@ static int set_ops(struct rate_limiter_config *limits, const char *value, struct
 
 /* ---- disks ---- */
 
-static int disk_ro(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct config_disk *)target)->is_read_only = true;
-	return 0;
-}
-
-static int disk_root(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct config_disk *)target)->is_root = true;
-	return 0;
-}
-
 static int disk_partuuid(void *target, const char *value, struct err *err)
 {
 	struct config_disk *disk = target;
 
 	disk->is_root = true;
 	return vm_config_set_string(&disk->partuuid, value, err);
-}
-
-static int disk_id(void *target, const char *value, struct err *err)
-{
-	return vm_config_set_string(&((struct config_disk *)target)->id, value, err);
 }
 
 static int disk_engine(void *target, const char *value, struct err *err)
@@ -75,10 +54,15 @@ static int disk_ops(void *target, const char *value, struct err *err)
 }
 
 static const struct option_row disk_keys[] = {
-	{ .name = "ro", .set = disk_ro },
-	{ .name = "root", .set = disk_root },
+	{ .name = "ro",
+	  .set = option_set_true,
+	  .offset = offsetof(struct config_disk, is_read_only) },
+	{ .name = "root", .set = option_set_true, .offset = offsetof(struct config_disk, is_root) },
 	{ .name = "partuuid", .value_name = "UUID", .set = disk_partuuid },
-	{ .name = "id", .value_name = "NAME", .set = disk_id },
+	{ .name = "id",
+	  .value_name = "NAME",
+	  .set = option_set_string,
+	  .offset = offsetof(struct config_disk, id) },
 	{ .name = "engine", .value_name = "sync|uring", .set = disk_engine },
 	{ .name = "cache", .value_name = "writeback|unsafe", .set = disk_cache },
 	{ .name = "bandwidth", .value_name = "SIZE", .set = disk_bandwidth },
@@ -140,19 +124,6 @@ static int net_user(void *target, const char *value, struct err *err)
 	return set_kind(target, CONFIG_NET_USER, err);
 }
 
-static int net_host(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct config_net *)target)->reaches_host = true;
-	return 0;
-}
-
-static int net_id(void *target, const char *value, struct err *err)
-{
-	return vm_config_set_string(&((struct config_net *)target)->id, value, err);
-}
-
 static int net_mac(void *target, const char *value, struct err *err)
 {
 	int ret = config_set_mac(target, value, err);
@@ -194,8 +165,13 @@ static int net_ops(void *target, const char *value, struct err *err)
 static const struct option_row net_keys[] = {
 	{ .name = "tap", .value_name = "NAME", .set = net_tap },
 	{ .name = "user", .set = net_user },
-	{ .name = "host", .set = net_host },
-	{ .name = "id", .value_name = "NAME", .set = net_id },
+	{ .name = "host",
+	  .set = option_set_true,
+	  .offset = offsetof(struct config_net, reaches_host) },
+	{ .name = "id",
+	  .value_name = "NAME",
+	  .set = option_set_string,
+	  .offset = offsetof(struct config_net, id) },
 	{ .name = "mac", .value_name = "ADDRESS", .set = net_mac },
 	{ .name = "mtu", .value_name = "BYTES", .set = net_mtu },
 	{ .name = "bandwidth", .value_name = "SIZE", .set = net_bandwidth },
@@ -227,14 +203,12 @@ static int vsock_cid(void *target, const char *value, struct err *err)
 	return 0;
 }
 
-static int vsock_path(void *target, const char *value, struct err *err)
-{
-	return vm_config_set_string(&((struct config_vsock *)target)->path, value, err);
-}
-
 static const struct option_row vsock_keys[] = {
 	{ .name = "cid", .value_name = "N", .set = vsock_cid },
-	{ .name = "path", .value_name = "FILE", .set = vsock_path },
+	{ .name = "path",
+	  .value_name = "FILE",
+	  .set = option_set_string,
+	  .offset = offsetof(struct config_vsock, path) },
 	{ 0 },
 };
 
@@ -273,27 +247,15 @@ static int balloon_stats(void *target, const char *value, struct err *err)
 	return 0;
 }
 
-static int balloon_deflate(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct balloon_config *)target)->deflate_on_oom = true;
-	return 0;
-}
-
-static int balloon_reporting(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct balloon_config *)target)->reporting = true;
-	return 0;
-}
-
 static const struct option_row balloon_keys[] = {
 	{ .name = "size", .value_name = "SIZE", .set = balloon_size },
 	{ .name = "stats", .value_name = "SECONDS", .set = balloon_stats },
-	{ .name = "deflate-on-oom", .set = balloon_deflate },
-	{ .name = "reporting", .set = balloon_reporting },
+	{ .name = "deflate-on-oom",
+	  .set = option_set_true,
+	  .offset = offsetof(struct balloon_config, deflate_on_oom) },
+	{ .name = "reporting",
+	  .set = option_set_true,
+	  .offset = offsetof(struct balloon_config, reporting) },
 	{ 0 },
 };
 
@@ -317,30 +279,14 @@ struct rng_words {
 	bool is_off;
 };
 
-static int rng_on(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct rng_words *)target)->is_on = true;
-	return 0;
-}
-
-static int rng_off(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct rng_words *)target)->is_off = true;
-	return 0;
-}
-
 static int rng_bandwidth(void *target, const char *value, struct err *err)
 {
 	return set_bandwidth(&((struct rng_words *)target)->rng->limits, value, err);
 }
 
 static const struct option_row rng_keys[] = {
-	{ .name = "on", .set = rng_on },
-	{ .name = "off", .set = rng_off },
+	{ .name = "on", .set = option_set_true, .offset = offsetof(struct rng_words, is_on) },
+	{ .name = "off", .set = option_set_true, .offset = offsetof(struct rng_words, is_off) },
 	{ .name = "bandwidth", .value_name = "SIZE", .set = rng_bandwidth },
 	{ 0 },
 };

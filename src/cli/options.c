@@ -1,5 +1,6 @@
 #include "cli/options.h"
 
+#include "config/config.h"
 #include "util/assert.h"
 #include "util/bits.h"
 #include "util/parse.h"
@@ -9,6 +10,31 @@
 #include <string.h>
 
 enum { HELP_COLUMN = 21 };
+
+int option_set_true(void *at, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	*(bool *)at = true;
+	return 0;
+}
+
+int option_set_text(void *at, const char *value, struct err *err)
+{
+	(void)err;
+	*(const char **)at = value;
+	return 0;
+}
+
+int option_set_string(void *at, const char *value, struct err *err)
+{
+	return vm_config_set_string(at, value, err);
+}
+
+static int set(const struct option_row *row, void *target, const char *value, struct err *err)
+{
+	return row->set((char *)target + row->offset, value, err);
+}
 
 static size_t name_len(const char *arg)
 {
@@ -104,7 +130,7 @@ static int parse_flag(const struct option_row *rows, int argc, char **argv, int 
 		return err_set(err, -EINVAL, "%s is given twice", row->name);
 	*seen |= BIT(row - rows);
 	ret = take_value(rows, row, argc, argv, at, &value, err);
-	return ret != 0 ? ret : row->set(target, value, err);
+	return ret != 0 ? ret : set(row, target, value, err);
 }
 
 int options_parse(const struct option_row *rows, int argc, char **argv, void *target,
@@ -164,7 +190,7 @@ static int parse_key(const struct option_row *rows, const char *key, void *targe
 	if (row->value_name != NULL && equals == NULL)
 		return err_set(err, -EINVAL, "'%s' needs a value: %s=%s", row->name, row->name,
 			       row->value_name);
-	return row->set(target, equals == NULL ? NULL : equals + 1, err);
+	return set(row, target, equals == NULL ? NULL : equals + 1, err);
 }
 
 int options_parse_keys(const struct option_row *rows, char *keys, void *target, struct err *err)

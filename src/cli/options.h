@@ -19,11 +19,25 @@ struct option_row {
 	const char *name;       /**< with its dashes; NULL ends the table */
 	const char *value_name; /**< in help and messages; NULL: the flag takes no value */
 	const char *help;       /**< a few words; further lines after '\n' */
-	/** \param value NULL when the flag takes none \return 0 or a negative errno with a sentence
-	 */
-	int (*set)(void *target, const char *value, struct err *err);
+	/** \param at the target, or what is at `offset` in it \param value NULL when the flag takes
+	 * none \return 0 or a negative errno with a sentence */
+	int (*set)(void *at, const char *value, struct err *err);
 	bool may_repeat;
+	size_t offset; /**< of what is set, in the target */
 };
+
+/* ---- setters for the rows ---- */
+
+/** A bool becomes true. */
+int option_set_true(void *at, const char *value, struct err *err);
+
+/** A `const char *` becomes the value, borrowed. */
+int option_set_text(void *at, const char *value, struct err *err);
+
+/** A `char *`, owned, becomes a copy of the value. */
+int option_set_string(void *at, const char *value, struct err *err);
+
+/* ---- parsing ---- */
 
 /**
  * Parse all of \p argv.

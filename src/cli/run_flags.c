@@ -8,34 +8,6 @@
 #include <errno.h>
 #include <stddef.h>
 
-static int set_kernel(void *target, const char *value, struct err *err)
-{
-	struct vm_config *config = target;
-
-	return vm_config_set_string(&config->kernel_path, value, err);
-}
-
-static int set_initrd(void *target, const char *value, struct err *err)
-{
-	struct vm_config *config = target;
-
-	return vm_config_set_string(&config->initrd_path, value, err);
-}
-
-static int set_append(void *target, const char *value, struct err *err)
-{
-	struct vm_config *config = target;
-
-	return vm_config_set_string(&config->append, value, err);
-}
-
-static int set_cmdline(void *target, const char *value, struct err *err)
-{
-	struct vm_config *config = target;
-
-	return vm_config_set_string(&config->cmdline, value, err);
-}
-
 static int set_cpus(void *target, const char *value, struct err *err)
 {
 	struct vm_config *config = target;
@@ -68,16 +40,6 @@ static int set_console(void *target, const char *value, struct err *err)
 	return vm_config_set_console(target, value, err);
 }
 
-static int set_copy_kernel(void *target, const char *value, struct err *err)
-{
-	struct vm_config *config = target;
-
-	(void)value;
-	(void)err;
-	config->copy_kernel = true;
-	return 0;
-}
-
 static int set_huge_pages(void *target, const char *value, struct err *err)
 {
 	struct vm_config *config = target;
@@ -93,72 +55,59 @@ static int set_log_level(void *target, const char *value, struct err *err)
 	return vm_config_set_log_level(target, value, err);
 }
 
-static int set_print_config(void *target, const char *value, struct err *err)
-{
-	struct run_options *options = target;
-
-	(void)value;
-	(void)err;
-	options->prints_config = true;
-	return 0;
-}
-
-static int set_api_sock(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct run_options *)target)->api_sock = value;
-	return 0;
-}
-
-/* Most setters are handed the options and take them for the configuration. */
+/* Some setters are handed the options and take them for the configuration. */
 static_assert(offsetof(struct run_options, config) == 0, "it is at the same place");
 
+#define AT(member) offsetof(struct run_options, member)
+
 const struct option_row run_flags[] = {
-	{ "--kernel", "FILE", "RISC-V Linux Image, also gzipped or with an EFI stub", set_kernel,
-	  false },
-	{ "--initrd", "FILE", "initial RAM file system", set_initrd, false },
+	{ "--kernel", "FILE", "RISC-V Linux Image, also gzipped or with an EFI stub",
+	  option_set_string, false, AT(config.kernel_path) },
+	{ "--initrd", "FILE", "initial RAM file system", option_set_string, false,
+	  AT(config.initrd_path) },
 	{ "--disk", "FILE[,KEY...]",
 	  "a disk: a raw file or block device; up to 12. Keys:\n"
 	  "ro, root, partuuid=UUID, id=NAME, engine=sync|uring,\n"
 	  "cache=writeback|unsafe, bandwidth=SIZE, ops=N\n"
 	  "(limits are by the second)",
-	  set_disk_flag, true },
+	  set_disk_flag, true, 0 },
 	{ "--net", "KEY[,...]",
 	  "a network: tap=NAME, or user (by passt, without\n"
 	  "root); up to 8. More keys: host (user reaches this\n"
 	  "host's loopback), mac=ADDRESS, mtu=BYTES, id=NAME,\n"
 	  "bandwidth=SIZE, ops=N (each direction)",
-	  set_net_flag, true },
+	  set_net_flag, true, 0 },
 	{ "--vsock", "KEY,KEY", "sockets between guest and host: cid=N,path=FILE", set_vsock_flag,
-	  false },
+	  false, 0 },
 	{ "--balloon", "KEY[,...]",
 	  "take memory back: size=SIZE, stats=SECONDS,\ndeflate-on-oom, reporting",
-	  set_balloon_flag, false },
+	  set_balloon_flag, false, 0 },
 	{ "--rng", "KEY[,...]", "random numbers for the guest: on (default), off,\nbandwidth=SIZE",
-	  set_rng_flag, false },
-	{ "--append", "TEXT", "add to the kernel command line 'console=ttyS0 panic=1'", set_append,
-	  false },
-	{ "--cmdline", "TEXT", "replace the kernel command line", set_cmdline, false },
-	{ "--cpus", "N", "vCPUs, 1 to 32 (default 1)", set_cpus, false },
-	{ "--memory", "SIZE", "RAM like 128M or 2G, 16M at least (default 256M)", set_memory,
-	  false },
+	  set_rng_flag, false, 0 },
+	{ "--append", "TEXT", "add to the kernel command line 'console=ttyS0 panic=1'",
+	  option_set_string, false, AT(config.append) },
+	{ "--cmdline", "TEXT", "replace the kernel command line", option_set_string, false,
+	  AT(config.cmdline) },
+	{ "--cpus", "N", "vCPUs, 1 to 32 (default 1)", set_cpus, false, 0 },
+	{ "--memory", "SIZE", "RAM like 128M or 2G, 16M at least (default 256M)", set_memory, false,
+	  0 },
 	{ "--irqchip", "auto|plic|aia",
 	  "interrupt controller: plic in user space, aia in the\nkernel (default auto)",
-	  set_irqchip, false },
-	{ "--console", "serial|virtio|off", "on the terminal (default serial)", set_console,
-	  false },
-	{ "--copy-kernel", NULL, "read the kernel's file instead of mapping it", set_copy_kernel,
-	  false },
+	  set_irqchip, false, 0 },
+	{ "--console", "serial|virtio|off", "on the terminal (default serial)", set_console, false,
+	  0 },
+	{ "--copy-kernel", NULL, "read the kernel's file instead of mapping it", option_set_true,
+	  false, AT(config.copy_kernel) },
 	{ "--huge-pages", NULL,
 	  "guest memory in 2 MiB pages that the host has reserved:\nfaster, takes all of it at "
 	  "once",
-	  set_huge_pages, false },
+	  set_huge_pages, false, 0 },
 	{ "--api-sock", "FILE", "serve the API on this Unix socket, as for 'televm ctl'",
-	  set_api_sock, false },
+	  option_set_text, false, AT(api_sock) },
 	{ "--log-level", "off|error|warn|info|debug|trace",
-	  "how much is logged to standard error (default info)", set_log_level, false },
+	  "how much is logged to standard error (default info)", set_log_level, false, 0 },
 	{ "--print-config", NULL, "print all this as JSON for --config-file, run nothing",
-	  set_print_config, false },
+	  option_set_true, false, AT(prints_config) },
 	{ 0 },
 };
 

@@ -8,13 +8,6 @@
 
 enum { ID_MAX = 64 };
 
-static int set_sock(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct server_options *)target)->sock = value;
-	return 0;
-}
-
 static int set_id(void *target, const char *value, struct err *err)
 {
 	size_t len = strlen(value);
@@ -30,80 +23,6 @@ static int set_id(void *target, const char *value, struct err *err)
 		return err_set(err, -EINVAL, "--id: %zu characters, 1 to %d are allowed", len,
 			       ID_MAX);
 	((struct server_options *)target)->id = value;
-	return 0;
-}
-
-static int set_config_path(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct server_options *)target)->config_path = value;
-	return 0;
-}
-
-static int set_no_api(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct server_options *)target)->has_no_api = true;
-	return 0;
-}
-
-static int set_metadata_path(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct server_options *)target)->metadata_path = value;
-	return 0;
-}
-
-static int set_boot_timer(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct server_options *)target)->has_boot_timer = true;
-	return 0;
-}
-
-static int set_log_path(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct server_options *)target)->log_path = value;
-	return 0;
-}
-
-static int set_log_level(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct server_options *)target)->log_level = value;
-	return 0;
-}
-
-static int set_log_module(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct server_options *)target)->log_module = value;
-	return 0;
-}
-
-static int set_show_level(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct server_options *)target)->show_log_level = true;
-	return 0;
-}
-
-static int set_show_origin(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct server_options *)target)->show_log_origin = true;
-	return 0;
-}
-
-static int set_metrics_path(void *target, const char *value, struct err *err)
-{
-	(void)err;
-	((struct server_options *)target)->metrics_path = value;
 	return 0;
 }
 
@@ -168,14 +87,6 @@ static int set_no_seccomp(void *target, const char *value, struct err *err)
 	return 0;
 }
 
-static int set_version(void *target, const char *value, struct err *err)
-{
-	(void)value;
-	(void)err;
-	((struct server_options *)target)->wants_version = true;
-	return 0;
-}
-
 /* ---- what there is not yet: refused, so that nobody believes to have it ---- */
 
 static int refuse_seccomp_filter(void *target, const char *value, struct err *err)
@@ -207,44 +118,51 @@ static int refuse_describe_snapshot(void *target, const char *value, struct err 
 	return err_set(err, -EINVAL, "--describe-snapshot: there are no snapshots yet");
 }
 
+#define AT(member) offsetof(struct server_options, member)
+
 const struct option_row server_flags[] = {
-	{ "--api-sock", "FILE", "the API's Unix socket (default " SERVER_SOCK ")", set_sock,
-	  false },
-	{ "--id", "NAME", "of the machine: letters, digits, dashes", set_id, false },
+	{ "--api-sock", "FILE", "the API's Unix socket (default " SERVER_SOCK ")", option_set_text,
+	  false, AT(sock) },
+	{ "--id", "NAME", "of the machine: letters, digits, dashes", set_id, false, 0 },
 	{ "--config-file", "FILE", "configure the machine by a JSON file and start it",
-	  set_config_path, false },
-	{ "--no-api", NULL, "with --config-file: no socket", set_no_api, false },
-	{ "--metadata", "FILE", "JSON for the metadata store (/mmds)", set_metadata_path, false },
-	{ "--log-path", "FILE", "log to a file or FIFO (default: standard error)", set_log_path,
-	  false },
+	  option_set_text, false, AT(config_path) },
+	{ "--no-api", NULL, "with --config-file: no socket", option_set_true, false,
+	  AT(has_no_api) },
+	{ "--metadata", "FILE", "JSON for the metadata store (/mmds)", option_set_text, false,
+	  AT(metadata_path) },
+	{ "--log-path", "FILE", "log to a file or FIFO (default: standard error)", option_set_text,
+	  false, AT(log_path) },
 	{ "--level", "Off|Error|Warn|Info|Debug|Trace", "how much is logged (default Info)",
-	  set_log_level, false },
-	{ "--module", "PREFIX", "log only what comes from there, like virtio/blk", set_log_module,
-	  false },
-	{ "--show-level", NULL, "log each line's level", set_show_level, false },
-	{ "--show-log-origin", NULL, "log each line's place in the source", set_show_origin,
-	  false },
-	{ "--metrics-path", "FILE", "write metrics to a file or FIFO", set_metrics_path, false },
+	  option_set_text, false, AT(log_level) },
+	{ "--module", "PREFIX", "log only what comes from there, like virtio/blk", option_set_text,
+	  false, AT(log_module) },
+	{ "--show-level", NULL, "log each line's level", option_set_true, false,
+	  AT(show_log_level) },
+	{ "--show-log-origin", NULL, "log each line's place in the source", option_set_true, false,
+	  AT(show_log_origin) },
+	{ "--metrics-path", "FILE", "write metrics to a file or FIFO", option_set_text, false,
+	  AT(metrics_path) },
 	{ "--boot-timer", NULL, "log when the guest is up: it writes 123 to a device",
-	  set_boot_timer, false },
+	  option_set_true, false, AT(has_boot_timer) },
 	{ "--http-api-max-payload-size", "BYTES", "limit of a request's body (default 51200)",
-	  set_max_payload, false },
+	  set_max_payload, false, 0 },
 	{ "--mmds-size-limit", "BYTES", "limit of the metadata (default: as the above)",
-	  set_mmds_limit, false },
-	{ "--no-seccomp", NULL, "accepted; there is no filter yet", set_no_seccomp, false },
+	  set_mmds_limit, false, 0 },
+	{ "--no-seccomp", NULL, "accepted; there is no filter yet", set_no_seccomp, false, 0 },
 	{ "--seccomp-filter", "FILE", "refused; there is no filter yet", refuse_seccomp_filter,
-	  false },
-	{ "--enable-pci", NULL, "refused; devices are over MMIO", refuse_pci, false },
+	  false, 0 },
+	{ "--enable-pci", NULL, "refused; devices are over MMIO", refuse_pci, false, 0 },
 	{ "--start-time-us", "N", "when the process was started, for the metrics", set_start_time,
-	  false },
-	{ "--start-time-cpu-us", "N", "the CPU time that it had then", set_start_time_cpu, false },
-	{ "--parent-cpu-time-us", "N", "the CPU time of who started it", set_parent_cpu_time,
-	  false },
+	  false, 0 },
+	{ "--start-time-cpu-us", "N", "the CPU time that it had then", set_start_time_cpu, false,
+	  0 },
+	{ "--parent-cpu-time-us", "N", "the CPU time of who started it", set_parent_cpu_time, false,
+	  0 },
 	{ "--snapshot-version", NULL, "refused; there are no snapshots yet",
-	  refuse_snapshot_version, false },
+	  refuse_snapshot_version, false, 0 },
 	{ "--describe-snapshot", "FILE", "refused; there are no snapshots yet",
-	  refuse_describe_snapshot, false },
-	{ "--version", NULL, "show the version", set_version, false },
+	  refuse_describe_snapshot, false, 0 },
+	{ "--version", NULL, "show the version", option_set_true, false, AT(wants_version) },
 	{ 0 },
 };
 
