@@ -415,6 +415,41 @@ static void a_log_may_be_a_fifo_without_a_reader(void **state)
 		       "Logger error: ");
 }
 
+/* A10 of the hostile-input checklist: a sentence has the names that the client sent, and nothing
+ * more of the host. */
+static void errors_tell_nothing_of_the_host(void **state)
+{
+	static const struct {
+		const char *path;
+		const char *body;
+	} rows[] = {
+		{ "/boot-source", "{\"kernel_image_path\": \"no/file\"}" },
+		{ "/drives/a", "{\"drive_id\": \"a\", \"is_root_device\": false, \"path_on_host\": "
+			       "\"no/file\"}" },
+		{ "/vsock", "{\"guest_cid\": 3, \"uds_path\": \"no/file\"}" },
+		{ "/serial", "{\"serial_out_path\": \"no/file\"}" },
+		{ "/logger", "{\"log_path\": \"no/file\"}" },
+		{ "/metrics", "{\"metrics_path\": \"no/file\"}" },
+	};
+	struct api_rig *rig = *state;
+	char answer[4096];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *at;
+
+		assert_int_equal(
+			api_rig_do(rig, "PUT", rows[i].path, rows[i].body, answer, sizeof(answer)),
+			400);
+		at = strstr(answer, "no/file");
+		if (at == NULL || at[-1] == '/' || strstr(at + 1, "no/file") != NULL)
+			fail_msg("%s", answer);
+		/* But for that name there is no path. */
+		memset((char *)(uintptr_t)at, 'x', strlen("no/file"));
+		if (strchr(answer, '/') != NULL)
+			fail_msg("%s", answer);
+	}
+}
+
 /* Clients and test suites look for these lines. */
 static void requests_are_logged(void **state)
 {
@@ -574,6 +609,7 @@ int main(void)
 		TEST(a_tap_that_is_none_is_refused),
 		TEST(metrics_are_set_once),
 		TEST(a_log_may_be_a_fifo_without_a_reader),
+		TEST(errors_tell_nothing_of_the_host),
 		TEST(requests_are_logged),
 		TEST(metadata_is_put_and_patched),
 		TEST(metadata_has_a_limit),
