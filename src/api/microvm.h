@@ -74,13 +74,6 @@ int microvm_put_metrics(struct microvm *microvm, struct config_metrics *config, 
  * zeroed. */
 int microvm_put_config(struct microvm *microvm, struct vm_config *config, struct err *err);
 
-/** What a disk or network is limited to now. \return -ENOENT: there is none of this id */
-int microvm_get_disk_limits(const struct microvm *microvm, const char *id,
-			    struct rate_limiter_config *limits, struct err *err);
-int microvm_get_net_limits(const struct microvm *microvm, const char *id,
-			   struct rate_limiter_config *rx, struct rate_limiter_config *tx,
-			   struct err *err);
-
 /** All of a configuration file. */
 int microvm_load_file(struct microvm *microvm, const char *path, struct json_notes *notes,
 		      struct err *err);
@@ -90,13 +83,17 @@ int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err
 
 /* ---- afterwards ---- */
 
-/** Another file for a disk, or the same one again. \param path NULL: as it is \param limits
- * likewise
+/**
+ * Another file for a disk, or the same one again, and other limits.
+ * \param path NULL: as it is
+ * \param limits NULL: as they are
+ * \return -ENOENT: there is none of this id
  */
 int microvm_patch_disk(struct microvm *microvm, const char *id, const char *path,
-		       const struct rate_limiter_config *limits, struct err *err);
-int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_config *rx,
-		      const struct rate_limiter_config *tx, struct err *err);
+		       const struct rate_limiter_change *limits, struct err *err);
+/** Other limits for a network. \return -ENOENT: there is none of this id */
+int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_change *rx,
+		      const struct rate_limiter_change *tx, struct err *err);
 /** Both do nothing if it is so already. */
 void microvm_pause(struct microvm *microvm);
 void microvm_resume(struct microvm *microvm);
