@@ -14,11 +14,11 @@
 
 int call_refuse_body(struct call *call, int ret)
 {
+	call->quotes_body = true;
 	/* Those two come with Firecracker's whole sentence. */
 	if (ret == -ESRCH || ret == -ENODATA)
 		return ret;
-	return err_prefix(&call->err,
-			  "An error occurred when deserializing the json body of a request");
+	return err_prefix(&call->err, CALL_BAD_BODY);
 }
 
 int call_answer(struct call *call, json_t *answer)

@@ -162,9 +162,12 @@ static void log_request(const struct api_request *request, const struct operatio
 		  text.is_cut || request->body_len >= sizeof(cut) ? "..." : "");
 }
 
-static void log_answer(const struct api_answer *answer, bool is_quiet, const struct err *err)
+static void log_answer(const struct api_answer *answer, const struct api_request *request,
+		       const struct operation *operation, const struct call *call)
 {
 	const char *text = http_status_text(answer->status);
+	bool is_quiet = request->is_quiet;
+	bool is_secret = operation != NULL && operation->is_secret && call->quotes_body;
 
 	if (answer->status < 300)
 		log_write(is_quiet ? LOG_DEBUG : LOG_INFO, __FILE__, __LINE__,
@@ -173,7 +176,7 @@ static void log_answer(const struct api_answer *answer, bool is_quiet, const str
 	else
 		log_write(is_quiet ? LOG_DEBUG : LOG_ERROR, __FILE__, __LINE__,
 			  "Received Error. Status code: %u %s. Message: %s", answer->status, text,
-			  err->text);
+			  is_secret ? CALL_BAD_BODY "." : call->err.text);
 }
 
 void api_refuse(struct api_answer *answer, unsigned int status, const char *field, const char *text)
@@ -249,6 +252,6 @@ void api_handle(struct microvm *microvm, const struct api_request *request,
 	json_decref(call.answer);
 	count(operation, &call, answer->status >= 300);
 	answer->is_deprecated = call.notes.is_deprecated;
-	log_answer(answer, request->is_quiet, &call.err);
+	log_answer(answer, request, operation, &call);
 	log_debug("Total previous API call duration: %" PRIu64 " us.", metrics_now_us() - start);
 }

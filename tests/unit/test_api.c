@@ -414,6 +414,39 @@ static void a_log_may_be_a_fifo_without_a_reader(void **state)
 		       "Logger error: ");
 }
 
+/* Read a file of the rig's. */
+static void read_file(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, size - 1);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	close(fd);
+}
+
+static void metadata_is_not_logged(void **state)
+{
+	struct api_rig *rig = *state;
+	const char *path = api_rig_path(rig, "log");
+	char body[256];
+	char log[16384];
+
+	snprintf(body, sizeof(body), "{\"log_path\": \"%s\", \"level\": \"debug\"}", path);
+	api_rig_expect(rig, "PUT", "/logger", body, 204, "");
+	api_rig_expect(rig, "PUT", "/mmds", "{\"a\": \"hunter\"}", 204, "");
+	api_rig_expect(rig, "PATCH", "/mmds", "{\"a\": \"hunter\"}", 204, "");
+	api_rig_expect(rig, "PUT", "/mmds", "{\"a\": hunter}", 400, "hunter");
+	api_rig_expect(rig, "PATCH", "/mmds", "{\"hunter\": 1, \"hunter\": 1}", 400, "hunter");
+	api_rig_expect(rig, "PUT", "/logger", "{\"level\": \"off\"}", 204, "");
+	read_file(path, log, sizeof(log));
+	assert_non_null(strstr(log, "The API server received a Put request on \"/mmds\"."));
+	assert_non_null(strstr(log,
+			       "Message: An error occurred when deserializing the json body of "
+			       "a request.\n"));
+	assert_null(strstr(log, "hunter"));
+}
+
 /* ---- metadata ---- */
 
 static void metadata_is_put_and_patched(void **state)
@@ -540,6 +573,7 @@ int main(void)
 		TEST(a_tap_that_is_none_is_refused),
 		TEST(metrics_are_set_once),
 		TEST(a_log_may_be_a_fifo_without_a_reader),
+		TEST(metadata_is_not_logged),
 		TEST(metadata_is_put_and_patched),
 		TEST(metadata_has_a_limit),
 		TEST(mmds_needs_a_network),
