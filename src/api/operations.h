@@ -41,7 +41,7 @@ struct operation {
 	bool is_exact;         /**< nothing may follow in the path */
 	bool is_body_optional; /**< of PATCH */
 	bool is_secret;        /**< nothing of its body is logged */
-	bool is_quiet;         /**< its body is logged only at the level debug */
+	bool is_long;          /**< its body is logged only at the level debug */
 };
 
 /** The table. */

@@ -136,6 +136,13 @@ static int check_state(const struct microvm *microvm, const struct operation *op
 	return 0;
 }
 
+static bool is_body_logged(const struct api_request *request, const struct operation *operation)
+{
+	if (request->body == NULL || (operation != NULL && operation->is_secret))
+		return false;
+	return operation == NULL || !operation->is_long || log_get_level() >= LOG_DEBUG;
+}
+
 static void log_request(const struct api_request *request, const struct operation *operation)
 {
 	static const char *const words[] = { "Get", "Put", "Patch", "Delete" };
@@ -143,10 +150,9 @@ static void log_request(const struct api_request *request, const struct operatio
 	char cut[LOGGED_BODY_SIZE / 2];
 	struct text text = { .bytes = body, .size = sizeof(body) - 1 };
 	const char *word = words[request->method];
-	bool is_quiet = request->is_quiet || (operation != NULL && operation->is_quiet);
-	enum log_level level = is_quiet ? LOG_DEBUG : LOG_INFO;
+	enum log_level level = request->is_quiet ? LOG_DEBUG : LOG_INFO;
 
-	if (request->body == NULL || (operation != NULL && operation->is_secret)) {
+	if (!is_body_logged(request, operation)) {
 		log_write(level, __FILE__, __LINE__,
 			  "The API server received a %s request on \"%.200s\".", word,
 			  request->path);

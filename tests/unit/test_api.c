@@ -447,6 +447,28 @@ static void metadata_is_not_logged(void **state)
 	assert_null(strstr(log, "hunter"));
 }
 
+/* A template is long: only who wants to see much sees it. */
+static void a_processor_is_logged_in_debugging(void **state)
+{
+	static const char asked[] = "The API server received a Put request on \"/cpu-config\"";
+	struct api_rig *rig = *state;
+	const char *path = api_rig_path(rig, "log");
+	char body[256];
+	char log[16384];
+
+	snprintf(body, sizeof(body), "{\"log_path\": \"%s\", \"level\": \"info\"}", path);
+	api_rig_expect(rig, "PUT", "/logger", body, 204, "");
+	api_rig_expect(rig, "PUT", "/cpu-config", "{\"isa_extensions_off\": [\"v\"]}", 204, "");
+	read_file(path, log, sizeof(log));
+	assert_non_null(strstr(log, asked));
+	assert_null(strstr(log, "isa_extensions_off"));
+	api_rig_expect(rig, "PUT", "/logger", "{\"level\": \"debug\"}", 204, "");
+	api_rig_expect(rig, "PUT", "/cpu-config", "{\"isa_extensions_off\": [\"v\"]}", 204, "");
+	api_rig_expect(rig, "PUT", "/logger", "{\"level\": \"off\"}", 204, "");
+	read_file(path, log, sizeof(log));
+	assert_non_null(strstr(log, "isa_extensions_off"));
+}
+
 /* ---- metadata ---- */
 
 static void metadata_is_put_and_patched(void **state)
@@ -573,6 +595,7 @@ int main(void)
 		TEST(a_tap_that_is_none_is_refused),
 		TEST(metrics_are_set_once),
 		TEST(a_log_may_be_a_fifo_without_a_reader),
+		TEST(a_processor_is_logged_in_debugging),
 		TEST(metadata_is_not_logged),
 		TEST(metadata_is_put_and_patched),
 		TEST(metadata_has_a_limit),
