@@ -138,9 +138,10 @@ static int check_state(const struct microvm *microvm, const struct operation *op
 
 static bool is_body_logged(const struct api_request *request, const struct operation *operation)
 {
-	if (request->body == NULL || (operation != NULL && operation->is_secret))
+	/* Whose path is none may be a secret with a mistake in its path. */
+	if (request->body == NULL || operation == NULL || operation->is_secret)
 		return false;
-	return operation == NULL || !operation->is_long || log_get_level() >= LOG_DEBUG;
+	return !operation->is_long || log_get_level() >= LOG_DEBUG;
 }
 
 static void log_request(const struct api_request *request, const struct operation *operation)

@@ -436,6 +436,7 @@ static void metadata_is_not_logged(void **state)
 	api_rig_expect(rig, "PUT", "/logger", body, 204, "");
 	api_rig_expect(rig, "PUT", "/mmds", "{\"a\": \"hunter\"}", 204, "");
 	api_rig_expect(rig, "PATCH", "/mmds", "{\"a\": \"hunter\"}", 204, "");
+	api_rig_expect(rig, "PUT", "/mmds/a", "{\"a\": \"hunter\"}", 400, "Invalid request method");
 	api_rig_expect(rig, "PUT", "/mmds", "{\"a\": hunter}", 400, "hunter");
 	api_rig_expect(rig, "PATCH", "/mmds", "{\"hunter\": 1, \"hunter\": 1}", 400, "hunter");
 	api_rig_expect(rig, "PUT", "/logger", "{\"level\": \"off\"}", 204, "");
