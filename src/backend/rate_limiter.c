@@ -168,31 +168,49 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 int rate_limiter_init(struct rate_limiter *limiter, const struct rate_limiter_config *config,
 		      struct event_base *base, void (*ready)(void *ctx), void *ctx, struct err *err)
 {
+	const struct rate_limiter_change all = { &config->bandwidth, &config->ops };
+
 	*limiter = (struct rate_limiter){ .base = base, .ready = ready, .ctx = ctx };
-	return rate_limiter_set(limiter, config, err);
+	return rate_limiter_set(limiter, &all, err);
 }
 
 static bool is_valid(const struct token_bucket_config *config)
 {
-	return config->size == 0 || config->refill_ms != 0;
+	return config == NULL || config->size == 0 || config->refill_ms != 0;
 }
 
-int rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_config *config,
+static bool is_limit(const struct token_bucket_config *config)
+{
+	return config != NULL && config->size != 0;
+}
+
+int rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_change *change,
 		     struct err *err)
 {
-	if (!is_valid(&config->bandwidth) || !is_valid(&config->ops))
+	if (!is_valid(change->bandwidth) || !is_valid(change->ops))
 		return err_set(err, -EINVAL, "rate limit: the time to refill is 0");
-	if (limiter->timer == NULL && (config->bandwidth.size != 0 || config->ops.size != 0)) {
+	if (limiter->timer == NULL && (is_limit(change->bandwidth) || is_limit(change->ops))) {
 		limiter->timer = evtimer_new(limiter->base, on_timer, limiter);
 		if (limiter->timer == NULL)
 			return err_set(err, -ENOMEM, "rate limit: no memory for its timer");
 	}
-	token_bucket_init(&limiter->bandwidth, &config->bandwidth);
-	token_bucket_init(&limiter->ops, &config->ops);
+	if (change->bandwidth != NULL)
+		token_bucket_init(&limiter->bandwidth, change->bandwidth);
+	if (change->ops != NULL)
+		token_bucket_init(&limiter->ops, change->ops);
 	/* What was refused by the old limits may pass by the new ones. */
 	if (limiter->is_waiting)
 		arm(limiter, 0);
 	return 0;
+}
+
+void rate_limiter_config_change(struct rate_limiter_config *config,
+				const struct rate_limiter_change *change)
+{
+	if (change->bandwidth != NULL)
+		config->bandwidth = *change->bandwidth;
+	if (change->ops != NULL)
+		config->ops = *change->ops;
 }
 
 bool rate_limiter_take(struct rate_limiter *limiter, uint64_t bytes)

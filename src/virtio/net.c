@@ -743,8 +743,8 @@ int net_init(struct net *net, const struct net_config *config, struct netdev *ne
 	return result;
 }
 
-int net_set_limits(struct net *net, const struct rate_limiter_config *rx,
-		   const struct rate_limiter_config *tx, struct err *err)
+int net_set_limits(struct net *net, const struct rate_limiter_change *rx,
+		   const struct rate_limiter_change *tx, struct err *err)
 {
 	int result;
 

@@ -136,8 +136,8 @@ __attribute__((warn_unused_result)) int net_init(struct net *net, const struct n
 
 /** Other limits from now on. On the I/O thread. */
 __attribute__((warn_unused_result)) int net_set_limits(struct net *net,
-						       const struct rate_limiter_config *rx,
-						       const struct rate_limiter_config *tx,
+						       const struct rate_limiter_change *rx,
+						       const struct rate_limiter_change *tx,
 						       struct err *err);
 
 /** On the I/O thread, after the vCPUs have ended. Legal on a zeroed object, and twice. */

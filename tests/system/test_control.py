@@ -197,6 +197,11 @@ class Control(ControlCase, NetCase):
         host("ping", "-q", "-c", "3", "-i", "0.2", "-W", "1", f"{net}.2", status=None)
         lost = host("ping", "-q", "-c", "2", "-W", "1", f"{net}.2", status=None)
         self.assertIn("100% packet loss", lost)
+        # What is not named goes on as it was: no new token.
+        self.change(vm, "/network-interfaces/net", "PATCH", iface_id="net", rx_rate_limiter={"ops": None},
+                    tx_rate_limiter={})
+        lost = host("ping", "-q", "-c", "2", "-W", "1", f"{net}.2", status=None)
+        self.assertIn("100% packet loss", lost)
         self.change(vm, "/network-interfaces/net", "PATCH", iface_id="net",
                     tx_rate_limiter={"ops": {"size": 0, "refill_time": 0}})
         eventually("pings come through again",

@@ -1413,7 +1413,8 @@ static void limits_and_a_full_back_end(void **state)
 static void limits_are_lifted(void **state)
 {
 	struct rig *rig = *state;
-	static const struct rate_limiter_config none;
+	static const struct token_bucket_config off;
+	static const struct rate_limiter_change none = { &off, &off };
 	struct net_config config = limited;
 	struct err err;
 
