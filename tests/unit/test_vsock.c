@@ -710,6 +710,21 @@ static void hundred_connections(void **state)
 
 /* ---- credit ---- */
 
+static void fill_host(struct bench *b, uint32_t host, uint32_t guest, const struct vsock_conn *conn)
+{
+	static const uint8_t bytes[4096];
+	bool was_buffer_kept = b->keeps_buffers;
+	struct packet packet;
+
+	b->keeps_buffers = false;
+	while (conn->state == VSOCK_CONN_ESTABLISHED && conn->ring_used < conn->buf_alloc) {
+		send_data(b, host, guest, bytes, MIN(4096, conn->buf_alloc - conn->ring_used));
+		while (take(b, &packet))
+			assert_int_equal(packet.op, CREDIT_UPDATE);
+	}
+	b->keeps_buffers = was_buffer_kept;
+}
+
 /* Ours: the guest reads slowly. */
 static void guest_credit(void **state)
 {
@@ -781,6 +796,55 @@ static void nonsense_credit(void **state)
 	while (take(b, &packet))
 		n_came += packet.len;
 	assert_int_equal(n_came, n_sent);
+	close(fd);
+}
+
+/* 4 GiB have gone each way, nearly. All counts go round, and nobody is cut off or held up. */
+static void counts_that_wrap(void **state)
+{
+	enum { BEFORE = 5000, N_BYTES = 4 * BEFORE };
+	static const uint8_t bytes[1000];
+	struct bench *b = *state;
+	struct vsock_conn *conn;
+	uint8_t got[sizeof(bytes)];
+	struct packet packet;
+	size_t n_came = 0;
+	int fd;
+
+	boot(b);
+	b->buf_alloc = 3000;
+	b->fwd_cnt = UINT32_MAX - BEFORE;
+	fd = open_from_guest(b, 77, 1000);
+	conn = &b->vsock.conns[0];
+	conn->tx_cnt = b->fwd_cnt;
+	conn->fwd_cnt = UINT32_MAX - BEFORE;
+	conn->told_cnt = conn->fwd_cnt;
+	send_op(b, CREDIT_UPDATE, 77, 1000);
+	for (unsigned int i = 0; i < N_BYTES / sizeof(bytes); i++) {
+		assert_int_equal(send(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+		driver_settle(&b->d);
+		packet = expect(b, RW);
+		n_came += packet.len;
+		b->fwd_cnt += packet.len;
+		send_data(b, 77, 1000, bytes, sizeof(bytes));
+		assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), sizeof(got));
+	}
+	assert_int_equal(n_came, N_BYTES);
+	assert_int_equal(conn->tx_cnt, N_BYTES - BEFORE - 1);
+	assert_int_equal(conn->fwd_cnt, N_BYTES - BEFORE - 1);
+	/* The credit ends at the same byte as ever, on both sides of the wrap. */
+	b->fwd_cnt = UINT32_MAX - 999;
+	conn->tx_cnt = UINT32_MAX - 999;
+	send_op(b, CREDIT_UPDATE, 77, 1000);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(send(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	driver_settle(&b->d);
+	assert_int_equal(expect(b, RW).len, 3000);
+	expect(b, CREDIT_REQUEST);
+	expect_nothing(b);
+	fill_host(b, 77, 1000, conn);
+	send_op(b, CREDIT_REQUEST, 77, 1000);
+	assert_int_equal(expect(b, CREDIT_UPDATE).fwd_cnt, conn->fwd_cnt);
 	close(fd);
 }
 
@@ -885,21 +949,6 @@ static void host_credit(void **state)
 	expect_rest(b);
 	close(fd);
 	close(other);
-}
-
-static void fill_host(struct bench *b, uint32_t host, uint32_t guest, const struct vsock_conn *conn)
-{
-	static const uint8_t bytes[4096];
-	bool was_buffer_kept = b->keeps_buffers;
-	struct packet packet;
-
-	b->keeps_buffers = false;
-	while (conn->state == VSOCK_CONN_ESTABLISHED && conn->ring_used < conn->buf_alloc) {
-		send_data(b, host, guest, bytes, MIN(4096, conn->buf_alloc - conn->ring_used));
-		while (take(b, &packet))
-			assert_int_equal(packet.op, CREDIT_UPDATE);
-	}
-	b->keeps_buffers = was_buffer_kept;
 }
 
 static void more_than_the_credit(void **state)
@@ -1018,6 +1067,23 @@ static void guest_receives_no_more(void **state)
 	expect_on(b, RST, 77, 1000);
 	expect_eof(fd);
 	close(fd);
+}
+
+/* Nothing is read from it any more, and nothing is written: still its going is seen. */
+static void guest_receives_no_more_and_host_goes(void **state)
+{
+	struct bench *b = *state;
+	int fd;
+
+	boot(b);
+	fd = open_from_guest(b, 77, 1000);
+	send_shutdown(b, 77, 1000, NO_RECEIVE);
+	expect_nothing(b);
+	expect_rest(b);
+	close(fd);
+	expect_on(b, RST, 77, 1000);
+	assert_int_equal(n_open(b), 0);
+	expect_rest(b);
 }
 
 /* What the guest sent before it closed still arrives. */
@@ -1834,6 +1900,7 @@ int main(void)
 		TEST(hundred_connections),
 		TEST(guest_credit),
 		TEST(nonsense_credit),
+		TEST(counts_that_wrap),
 		TEST(many_buffers_at_once),
 		TEST(one_interrupt),
 		TEST(host_credit),
@@ -1843,6 +1910,7 @@ int main(void)
 		TEST(host_half_closes_and_goes),
 		TEST(guest_half_closes),
 		TEST(guest_receives_no_more),
+		TEST(guest_receives_no_more_and_host_goes),
 		TEST(guest_closes_with_bytes_waiting),
 		TEST_SHORT(what_must_not_last),
 		TEST(bad_lengths),
