@@ -33,25 +33,21 @@ static void call_io_thread(const struct console *console, long delay_ns)
  * Output.
  */
 
-/* \return how many of the bytes may pass */
-static size_t pass_limit(struct console *console, size_t len)
-{
-	size_t granted = token_bucket_take_some(&console->limit, len);
-
-	console->n_over += len - granted;
-	metrics_add(&metrics.uart.rate_limiter_dropped_bytes, len - granted);
-	return granted;
-}
-
 /* \param has_line is set when the end of a line is among what is taken. It is looked for in the
  * copy: the guest may change what it gave meanwhile. */
 static size_t append(struct console *console, const uint8_t *bytes, size_t len, bool *has_line)
 {
 	unsigned int end = (console->start + console->used) % CONSOLE_RING_SIZE;
 	size_t taken = MIN(len, (size_t)(CONSOLE_RING_SIZE - console->used));
-	size_t kept = pass_limit(console, taken);
+	size_t kept = token_bucket_take_some(&console->limit, taken);
 	size_t before_wrap = MIN(kept, (size_t)(CONSOLE_RING_SIZE - end));
 
+	/* Once the limit is reached the rest is over it, and what is thrown away needs no room. */
+	if (kept < taken) {
+		taken = len;
+		console->n_over += len - kept;
+		metrics_add(&metrics.uart.rate_limiter_dropped_bytes, len - kept);
+	}
 	memcpy(console->ring + end, bytes, before_wrap);
 	memcpy(console->ring, bytes + before_wrap, kept - before_wrap);
 	*has_line |= memchr(console->ring + end, '\n', before_wrap) != NULL ||
