@@ -99,6 +99,7 @@ static int fill_config(struct net *net, const struct net_config *config, struct 
 		return err_set(err, -EINVAL, "net '%s': an MTU is at least %d", config->id,
 			       NET_MTU_MIN);
 	net->mtu = config->mtu;
+	net->has_given_mac = config->has_mac;
 	space->mtu = config->mtu;
 	space->status = STATUS_LINK_UP;
 	net->dev.config_size = sizeof(*space);

@@ -6,8 +6,9 @@
  * say is in net_header.h. Here is what they share: the features, the configuration, the driver that
  * comes and goes.
  *
- * The source address of what a guest sends is not checked: keep guests apart on the host, by its
- * bridge or packet filter.
+ * The source address of what a guest sends is its own affair: guests bridge. Where the address was
+ * given, frames from another one are counted; keep guests apart on the host, by its bridge or
+ * packet filter.
  *
  * Everything runs on the I/O thread, with the device's lock held, but for class->reset.
  */
@@ -49,7 +50,8 @@ struct net {
 	struct virtio_dev dev;
 	struct netdev *netdev;
 	uint16_t mtu;
-	bool is_set_up; /**< for the driver that is ready now */
+	bool has_given_mac; /**< frames from other addresses are counted */
+	bool is_set_up;     /**< for the driver that is ready now */
 	struct log_limit log_limit;
 	struct metrics_net metrics; /**< for metrics_add_net() */
 	struct virtq_chain chain;   /**< which is worked on */

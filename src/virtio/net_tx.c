@@ -1,6 +1,7 @@
 #include "virtio/net_tx.h"
 
 #include "backend/events.h"
+#include "util/bits.h"
 #include "virtio/net.h"
 
 #include <errno.h>
@@ -82,17 +83,34 @@ static bool transmit_frame(struct net *net, struct net_header *header, uint32_t 
 	return true;
 }
 
+/* What a chain begins with. */
+struct start {
+	struct net_header header;
+	uint8_t destination[NET_MAC_SIZE];
+	uint8_t source[NET_MAC_SIZE];
+};
+
+/* For whoever looks at the metrics. It is what was copied; the guest may have changed it since. */
+static void count_spoofed(struct net *net, const struct start *start)
+{
+	if (net->has_given_mac && memcmp(start->source, net->dev.config, NET_MAC_SIZE) != 0)
+		metrics_inc(&net->metrics.tx_spoofed_mac_count);
+}
+
 static bool transmit_chain(struct net *net)
 {
-	struct net_header header = { 0 };
+	struct start start = { 0 };
 	uint32_t bytes = net->chain.readable_bytes;
-	size_t copied = virtq_chain_read(&net->chain, 0, &header, sizeof(header));
+	uint32_t frame_bytes = bytes - MIN(bytes, (uint32_t)NETDEV_HEADER_SIZE);
 
-	if (copied < sizeof(header) ||
-	    !net_header_judge_sent(&header, net->tx.offloads, bytes - (uint32_t)copied))
+	(void)virtq_chain_read(&net->chain, 0, &start, sizeof(start));
+	if (!net_header_judge_sent(&start.header, net->tx.offloads, frame_bytes)) {
 		metrics_inc(&net->metrics.tx_malformed_frames);
-	else if (!transmit_frame(net, &header, bytes - (uint32_t)copied))
-		return false;
+	} else {
+		if (!transmit_frame(net, &start.header, frame_bytes))
+			return false;
+		count_spoofed(net, &start);
+	}
 	virtq_push(&net->dev.queues[NET_QUEUE_TX], net->chain.head, 0);
 	return true;
 }
