@@ -277,7 +277,7 @@ static void expect_eof(int fd)
 /* Nothing in the device's part of the loop is ready: it does not spin. */
 static void expect_rest(struct bench *b)
 {
-	struct pollfd pollfd = { .fd = b->vsock.epoll_fd, .events = POLLIN };
+	struct pollfd pollfd = { .fd = b->vsock.table.epoll_fd, .events = POLLIN };
 
 	driver_settle(&b->d);
 	assert_int_equal(poll(&pollfd, 1, 0), 0);
@@ -296,14 +296,14 @@ static unsigned int n_open(const struct bench *b)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < b->vsock.n_used; i++)
-		n += b->vsock.conns[i].state != VSOCK_CONN_CLOSED;
+	for (unsigned int i = 0; i < b->vsock.table.n_used; i++)
+		n += b->vsock.table.conns[i].state != VSOCK_CONN_CLOSED;
 	return n;
 }
 
 static const struct vsock_conn *first_open(const struct bench *b)
 {
-	const struct vsock_conn *conn = b->vsock.conns;
+	const struct vsock_conn *conn = b->vsock.table.conns;
 
 	while (conn->state == VSOCK_CONN_CLOSED)
 		conn++;
@@ -815,7 +815,7 @@ static void counts_that_wrap(void **state)
 	b->buf_alloc = 3000;
 	b->fwd_cnt = UINT32_MAX - BEFORE;
 	fd = open_from_guest(b, 77, 1000);
-	conn = &b->vsock.conns[0];
+	conn = &b->vsock.table.conns[0];
 	conn->tx_cnt = b->fwd_cnt;
 	conn->fwd_cnt = UINT32_MAX - BEFORE;
 	conn->told_cnt = conn->fwd_cnt;
@@ -912,7 +912,7 @@ static void host_credit(void **state)
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
 	other = open_from_guest(b, 78, 1001);
-	conn = &b->vsock.conns[0];
+	conn = &b->vsock.table.conns[0];
 	while (packet.fwd_cnt + 131072 - n_sent > 0) {
 		uint32_t len = MIN(1000, packet.fwd_cnt + 131072 - n_sent);
 
@@ -958,7 +958,7 @@ static void more_than_the_credit(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
 	send_data(b, 77, 1000, "x", 1);
 	expect_on(b, RST, 77, 1000);
 	assert_int_equal(n_open(b), 0);
@@ -975,15 +975,15 @@ static void host_goes_with_bytes_waiting(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
-	n_sent = b->vsock.conns[0].fwd_cnt + b->vsock.conns[0].ring_used;
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
+	n_sent = b->vsock.table.conns[0].fwd_cnt + b->vsock.table.conns[0].ring_used;
 	b->buf_alloc = 0;
 	send_op(b, CREDIT_UPDATE, 77, 1000);
 	assert_int_equal(send(fd, "bye", 3, 0), 3);
 	close(fd);
 	packet = expect(b, SHUTDOWN);
 	assert_int_equal(packet.flags, NO_RECEIVE);
-	assert_int_equal(b->vsock.conns[0].ring_used, 0);
+	assert_int_equal(b->vsock.table.conns[0].ring_used, 0);
 	assert_int_equal(packet.fwd_cnt, n_sent); /* what was thrown away uses no credit */
 	expect_rest(b);
 	send_data(b, 77, 1000, "lost", 4); /* it crossed: no reason to be cut off */
@@ -1098,8 +1098,8 @@ static void guest_closes_with_bytes_waiting(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
-	n_sent = b->vsock.conns[0].fwd_cnt + b->vsock.conns[0].ring_used;
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
+	n_sent = b->vsock.table.conns[0].fwd_cnt + b->vsock.table.conns[0].ring_used;
 	send_shutdown(b, 77, 1000, NEITHER);
 	expect_nothing(b);
 	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
@@ -1496,11 +1496,11 @@ static void memory_for_those_that_wait(void **state)
 	boot(b);
 	for (uint32_t i = 0; i < VSOCK_CONNS_MAX; i++)
 		send_op(b, REQUEST, 77, i);
-	assert_int_equal(b->vsock.n_full, VSOCK_FULL_BUFFERS);
+	assert_int_equal(b->vsock.table.n_full, VSOCK_FULL_BUFFERS);
 	send_op(b, RST, 77, 3);
-	assert_int_equal(b->vsock.n_full, VSOCK_FULL_BUFFERS - 1);
+	assert_int_equal(b->vsock.table.n_full, VSOCK_FULL_BUFFERS - 1);
 	rig_write32(&b->d.mmio, 0x70, 0);
-	assert_int_equal(b->vsock.n_full, 0);
+	assert_int_equal(b->vsock.table.n_full, 0);
 }
 
 /* More answers than there is room for: the guest's packets wait, none is lost. */
@@ -1710,7 +1710,7 @@ static void reset_closes_all(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
 	open_from_host(b, 5, &client);
 	rig_write32(&b->d.mmio, 0x70, 0);
 	expect_eof(client);
@@ -1769,7 +1769,7 @@ static void reset_while_working(void **state)
 		close_fd(&clients[i]);
 	rig_write32(&b->d.mmio, 0x70, 0);
 	assert_int_equal(n_open(b), 0);
-	assert_int_equal(b->vsock.n_handshakes, 0);
+	assert_int_equal(b->vsock.table.n_handshakes, 0);
 	expect_rest(b);
 }
 
