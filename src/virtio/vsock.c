@@ -6,14 +6,18 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 enum {
 	GUEST_CID_MIN = 3,
 	EVENTS_AT_ONCE = 64,
 	/** how long no client is accepted when the host has no descriptors left */
 	ACCEPT_PAUSE_MS = 100,
+	/** descriptors of the process that no connection takes: the API needs some, and disks */
+	SPARE_FDS = 64,
 };
 
 /* Firecracker's: port numbers of the host's clients. */
@@ -37,6 +41,15 @@ static void drop_all(struct vsock *vsock)
 
 /* ---- guest to host ---- */
 
+/* Connections are the guest's to make: it must not take the last descriptors. */
+static int keep_spare(const struct vsock *vsock, int fd)
+{
+	if (fd < vsock->fd_limit)
+		return fd;
+	close(fd);
+	return -EMFILE;
+}
+
 /* The guest's REQUEST. */
 static void connect_guest(struct vsock *vsock, const struct vsock_hdr *hdr)
 {
@@ -51,6 +64,7 @@ static void connect_guest(struct vsock *vsock, const struct vsock_hdr *hdr)
 	vsock_conn_begin(conn, hdr);
 	fd = vsock->connect(vsock->connect_ctx, hdr->dst_port,
 			    vsock_table_token(&vsock->table, conn));
+	fd = keep_spare(vsock, fd);
 	if (fd < 0 && fd != -EINPROGRESS && !vsock->has_told_connect) {
 		log_info("vsock '%s': the guest asked for port %" PRIu32
 			 ", which nobody listens on here (%s); later ones are not logged",
@@ -160,9 +174,10 @@ static void accept_clients(struct vsock *vsock)
 			accept_failed(vsock, fd);
 			return;
 		}
-		conn = vsock_table_take(&vsock->table);
+		fd = keep_spare(vsock, fd);
+		conn = fd < 0 ? NULL : vsock_table_take(&vsock->table);
 		if (conn == NULL) {
-			close(fd);
+			close_fd(&fd);
 			continue;
 		}
 		vsock_conn_take_client(conn, fd);
@@ -299,7 +314,7 @@ void vsock_connect_done(struct vsock *vsock, uint64_t token, int fd)
 	pthread_mutex_lock(&vsock->dev.lock);
 	conn = vsock_table_by_token(&vsock->table, token);
 	if (conn != NULL && conn->state == VSOCK_CONN_CONNECTING) {
-		vsock_conn_take_server(conn, fd);
+		vsock_conn_take_server(conn, keep_spare(vsock, fd));
 		vsock_table_settle(&vsock->table, conn);
 		finish(vsock);
 	} else {
@@ -370,6 +385,15 @@ static int init_parts(struct vsock *vsock, const struct vsock_config *config,
 	return code;
 }
 
+static int fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return MAX((int)limit.rlim_cur - SPARE_FDS, 0);
+}
+
 static const struct virtio_dev_class vsock_class = {
 	.name = "vsock",
 	.device_id = 19,
@@ -386,6 +410,7 @@ int vsock_init(struct vsock *vsock, const struct vsock_config *config, const str
 
 	vsock->table.epoll_fd = -1;
 	vsock->guest_cid = config->guest_cid;
+	vsock->fd_limit = fd_limit();
 	vsock->next_port = HOST_PORT_MIN;
 	vsock->connect = config->connect != NULL ? config->connect : connect_unix;
 	vsock->connect_ctx = config->connect != NULL ? config->connect_ctx : vsock;

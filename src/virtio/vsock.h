@@ -14,7 +14,8 @@
  * clients from the host and brings them to their connections; vsock_rx.h has what goes to the
  * guest.
  *
- * What is bounded, and by us: connections (VSOCK_CONNS_MAX), clients that have not said yet what
+ * What is bounded, and by us: connections (VSOCK_CONNS_MAX, and by the descriptors that the process
+ * may have, of which some are left for others), clients that have not said yet what
  * they want (VSOCK_HANDSHAKES_MAX; more wait in the listener's queue), bytes from the guest that a
  * host program does not read (VSOCK_FULL_BUFFERS connections get 128 KiB, later ones a page), RSTs
  * for connections that never were (VSOCK_RESETS_MAX; while they are that many, the guest's packets
@@ -60,6 +61,7 @@ struct vsock {
 
 	/* Set by vsock_init(), constant afterwards. */
 	uint64_t guest_cid;
+	int fd_limit; /**< no connection has a descriptor from here on */
 	vsock_connect_fn *connect;
 	void *connect_ctx;
 	struct unix_listener listener;

@@ -1798,6 +1798,53 @@ static void no_descriptors_left(void **state)
 	close(fd);
 }
 
+/* The guest makes as many connections as it can: the process still has descriptors. */
+static void descriptors_for_others(void **state)
+{
+	enum { N_ALL = 200, N_SPARE = 64 };
+	struct rlimit old;
+	struct rlimit low;
+	struct packet packet;
+	struct bench *b;
+	int fds[N_ALL];
+	int listener;
+	int client;
+	uint32_t n_conns = 0;
+	int n_left = 0;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = (struct rlimit){ .rlim_cur = N_ALL, .rlim_max = old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	set_up(state);
+	b = *state;
+	boot(b);
+	listener = listen_at(b, 77, N_ALL);
+	do {
+		send_op(b, REQUEST, 77, n_conns++);
+		packet = (struct packet){ 0 };
+		assert_true(take(b, &packet));
+	} while (packet.op == RESPONSE && n_conns < N_ALL);
+	assert_int_equal(packet.op, RST);
+	assert_true(n_conns > 10);
+	client = connect_client(b);
+	driver_settle(&b->d);
+	expect_eof(client);
+	close(client);
+	while ((fds[n_left] = dup(STDIN_FILENO)) >= 0)
+		n_left++;
+	assert_int_equal(n_left, N_SPARE);
+	while (n_left > 0)
+		close(fds[--n_left]);
+	/* One that ends makes room. */
+	send_op(b, RST, 77, 0);
+	send_op(b, REQUEST, 77, 1000);
+	expect_on(b, RESPONSE, 77, 1000);
+	close(listener);
+	unlink_at(b, 77);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	tear_down(state);
+}
+
 static int try_path(struct bench *b, uint64_t cid, const char *path, struct err *err)
 {
 	struct vsock *vsock = calloc(1, sizeof(*vsock));
@@ -1934,6 +1981,7 @@ int main(void)
 		TEST(reset_closes_all),
 		TEST(reset_while_working),
 		TEST(no_descriptors_left),
+		cmocka_unit_test(descriptors_for_others),
 		TEST(refused_set_ups),
 		TEST(not_its_own_file),
 		TEST(path_without_room_for_ports),
