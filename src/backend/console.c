@@ -2,6 +2,7 @@
 
 #include "backend/events.h"
 #include "util/bits.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/metrics.h"
 
@@ -10,7 +11,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -262,25 +262,17 @@ static void on_out(evutil_socket_t fd, short what, void *arg)
 	drain(console);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void console_flush(struct console *console, unsigned int timeout_ms)
 {
-	const int64_t last_end = now_ms() + 10 * (int64_t)timeout_ms;
-	int64_t end = now_ms() + timeout_ms;
+	const uint64_t last_end = clock_ms() + 10 * (uint64_t)timeout_ms;
+	uint64_t end = clock_ms() + timeout_ms;
 	int ret;
 
 	if (!console->is_init)
 		return;
 	while ((ret = write_batch(console)) != 0) {
 		struct pollfd pollfd = { .fd = console->out.fd, .events = POLLOUT };
-		int64_t now = now_ms();
+		uint64_t now = clock_ms();
 
 		if (ret > 0)
 			end = MIN(now + timeout_ms, last_end);

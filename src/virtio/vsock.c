@@ -3,6 +3,7 @@
 #include "backend/events.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -156,7 +157,7 @@ static void accept_failed(struct vsock *vsock, int error)
 	if (error == -EAGAIN)
 		return;
 	metrics_inc(&metrics.vsock.muxer_event_fails);
-	vsock->accept_after_ms = vsock_now_ms() + ACCEPT_PAUSE_MS;
+	vsock->accept_after_ms = clock_ms() + ACCEPT_PAUSE_MS;
 	if (!vsock->has_told_accept)
 		log_warn("vsock '%s': accept a client: %s; later failures are not logged",
 			 vsock->dev.id, strerror(-error));
@@ -203,7 +204,7 @@ static void set_timer(struct vsock *vsock)
 {
 	const struct vsock_conn *first = TAILQ_FIRST(&vsock->table.timed);
 	uint64_t at = first == NULL ? UINT64_MAX : first->deadline_ms;
-	uint64_t now = vsock_now_ms();
+	uint64_t now = clock_ms();
 	struct timeval wait;
 
 	if (vsock->accept_after_ms != 0)
@@ -287,7 +288,7 @@ static void on_epoll(evutil_socket_t fd, short what, void *ctx)
 static void on_timer(evutil_socket_t fd, short what, void *ctx)
 {
 	struct vsock *vsock = ctx;
-	uint64_t now = vsock_now_ms();
+	uint64_t now = clock_ms();
 
 	(void)fd;
 	(void)what;

@@ -1,22 +1,14 @@
 #include "virtio/vsock_table.h"
 
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/metrics.h"
 
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #define CONNS_BYTES (VSOCK_CONNS_MAX * sizeof(struct vsock_conn))
 #define RINGS_BYTES ((size_t)VSOCK_CONNS_MAX * VSOCK_BUFFER_MAX)
-
-uint64_t vsock_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- places ---- */
 
@@ -100,7 +92,7 @@ static void set_phase(struct vsock_table *table, struct vsock_conn *conn, enum v
 	conn->phase = phase;
 	if (phase == VSOCK_PHASE_NONE)
 		return;
-	conn->deadline_ms = vsock_now_ms() + table->timeout_ms;
+	conn->deadline_ms = clock_ms() + table->timeout_ms;
 	TAILQ_INSERT_TAIL(&table->timed, conn, timed);
 }
 

@@ -86,11 +86,8 @@ void vsock_table_settle(struct vsock_table *table, struct vsock_conn *conn);
  */
 struct vsock_conn *vsock_table_next_sender(struct vsock_table *table);
 
-/** End the connections whose time is over, and settle them. \param now_ms of vsock_now_ms() */
+/** End the connections whose time is over, and settle them. \param now_ms of clock_ms() */
 void vsock_table_time_out(struct vsock_table *table, uint64_t now_ms);
 
 /** Close all connections, without a word to the guest. */
 void vsock_table_clear(struct vsock_table *table);
-
-/** The monotonic clock, which deadlines are of. */
-uint64_t vsock_now_ms(void);
