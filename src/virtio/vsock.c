@@ -433,9 +433,9 @@ void vsock_deinit(struct vsock *vsock)
 {
 	if (vsock->dev.class == NULL)
 		return;
-	vsock_table_deinit(&vsock->table);
-	free_event(&vsock->epoll_event);
+	free_event(&vsock->epoll_event); /* while its descriptor is open */
 	free_event(&vsock->timer_event);
+	vsock_table_deinit(&vsock->table);
 	unix_listener_deinit(&vsock->listener);
 	virtio_dev_deinit(&vsock->dev);
 }
