@@ -565,7 +565,7 @@ void vsock_conn_on_socket(struct vsock_conn *conn, uint32_t events)
 		drain_ring(conn);
 	if (conn->state != VSOCK_CONN_ESTABLISHED)
 		return;
-	if ((conn->host_shutdown & VSOCK_SHUTDOWN_SEND) != 0 && (events & EPOLLHUP) != 0)
+	if (is_in_over(conn) && (events & EPOLLHUP) != 0)
 		host_shuts_down(conn, VSOCK_SHUTDOWN_BOTH);
 	else if (!is_in_over(conn) && credit(conn) > 0 &&
 		 (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0)
@@ -584,8 +584,8 @@ uint32_t vsock_conn_wants(const struct vsock_conn *conn)
 		events |= EPOLLOUT;
 	if (!is_in_over(conn) && !is_pending(conn, VSOCK_OP_RW) && credit(conn) > 0)
 		events |= EPOLLIN;
-	/* It sends no more: its going is all that is left to see. */
-	if (conn->host_shutdown == VSOCK_SHUTDOWN_SEND)
+	/* Nothing more is read from it: its going is all that is left to see. */
+	if (is_in_over(conn) && (conn->host_shutdown & VSOCK_SHUTDOWN_RECEIVE) == 0)
 		events |= EPOLLHUP;
 	return events;
 }
