@@ -17,7 +17,7 @@
  * What is bounded, and by us: connections (VSOCK_CONNS_MAX, and by the descriptors that the process
  * may have, of which some are left for others), clients that have not said yet what
  * they want (VSOCK_HANDSHAKES_MAX; more wait in the listener's queue), bytes from the guest that a
- * host program does not read (VSOCK_FULL_BUFFERS connections get 128 KiB, later ones a page), RSTs
+ * host program does not read (VSOCK_FULL_BUFFERS connections get 256 KiB, later ones a page), RSTs
  * for connections that never were (VSOCK_RESETS_MAX; while they are that many, the guest's packets
  * wait in its queue).
  *

@@ -156,6 +156,26 @@ void vsock_conn_begin(struct vsock_conn *conn, const struct vsock_hdr *hdr)
 	take_credit(conn, hdr);
 }
 
+/*
+ * The socket itself is to hold all that the guest may send: what it does not take is copied into
+ * the ring, and out of it again. Linux doubles the number for what it keeps beside the bytes, and
+ * has a limit of its own (net.core.wmem_max), with which there are more copies, and that is all.
+ */
+static void widen_socket(const struct vsock_conn *conn)
+{
+	const int size = VSOCK_BUFFER_MAX;
+
+	if (conn->fd >= 0 && conn->buf_alloc == VSOCK_BUFFER_MAX)
+		(void)setsockopt(conn->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+void vsock_conn_set_buffer(struct vsock_conn *conn, uint8_t *ring, uint32_t size)
+{
+	conn->ring = ring;
+	conn->buf_alloc = size;
+	widen_socket(conn);
+}
+
 void vsock_conn_take_server(struct vsock_conn *conn, int fd)
 {
 	if (fd < 0) {
@@ -163,6 +183,7 @@ void vsock_conn_take_server(struct vsock_conn *conn, int fd)
 		return;
 	}
 	conn->fd = fd;
+	widen_socket(conn);
 	conn->state = VSOCK_CONN_ESTABLISHED;
 	add_pending(conn, VSOCK_OP_RESPONSE);
 }

@@ -64,17 +64,19 @@ struct vsock_conn *vsock_table_find(struct vsock_table *table, uint32_t host_por
 void vsock_table_set_ports(struct vsock_table *table, struct vsock_conn *conn, uint32_t host_port,
 			   uint32_t guest_port)
 {
+	uint32_t size = VSOCK_SMALL_BUFFER;
+
 	conn->host_port = host_port;
 	conn->guest_port = guest_port;
 	LIST_INSERT_HEAD(bucket_of(table, host_port, guest_port), conn, keyed);
 	conn->is_keyed = true;
 	metrics_inc(&metrics.vsock.conns_added);
-	conn->ring = table->rings + (size_t)(conn - table->conns) * VSOCK_BUFFER_MAX;
-	conn->buf_alloc = VSOCK_SMALL_BUFFER;
 	if (table->n_full < VSOCK_FULL_BUFFERS) {
-		conn->buf_alloc = VSOCK_BUFFER_MAX;
+		size = VSOCK_BUFFER_MAX;
 		table->n_full++;
 	}
+	vsock_conn_set_buffer(conn, table->rings + (size_t)(conn - table->conns) * VSOCK_BUFFER_MAX,
+			      size);
 }
 
 /* ---- what a connection asks for ---- */

@@ -23,7 +23,7 @@
 
 enum {
 	VSOCK_CONNS_MAX = 1023,
-	VSOCK_FULL_BUFFERS = 93, /**< connections with VSOCK_BUFFER_MAX; others have a page */
+	VSOCK_FULL_BUFFERS = 46, /**< connections with VSOCK_BUFFER_MAX; others have a page */
 	VSOCK_SMALL_BUFFER = 4096,
 	VSOCK_BUCKETS = 256,
 };

@@ -30,7 +30,7 @@ enum {
 	RX_DATA = 4096,
 	RX_BYTES = HDR + RX_DATA,
 	RX_BUFFERS = 64,
-	TX_BYTES = HDR + 140000,
+	TX_BYTES = HDR + VSOCK_BUFFER_MAX + 1000,
 	CREDIT = 1 << 30,
 	SHORT_MS = 50,
 };
@@ -439,7 +439,7 @@ static void from_the_host(void **state)
 	packet = expect(b, RW);
 	assert_int_equal(packet.len, 5);
 	assert_memory_equal(packet.data, "hello", 5);
-	assert_int_equal(packet.buf_alloc, 131072);
+	assert_int_equal(packet.buf_alloc, VSOCK_BUFFER_MAX);
 	send_data(b, port, 52, "world", 5);
 	expect_text(fd, "world");
 	close(fd);
@@ -883,7 +883,7 @@ static void many_buffers_at_once(void **state)
 static void one_interrupt(void **state)
 {
 	struct bench *b = *state;
-	static const uint8_t bytes[70000];
+	static const uint8_t bytes[VSOCK_BUFFER_MAX / 2];
 	unsigned int n_raised;
 	int fd;
 
@@ -896,11 +896,30 @@ static void one_interrupt(void **state)
 	close(fd);
 }
 
+/* The host's kernel has room for more of the guest's bytes than by default, so that fewer go
+ * through the ring. */
+static void socket_is_wide(void **state)
+{
+	struct bench *b = *state;
+	socklen_t size = sizeof(int);
+	int by_default;
+	int ours;
+	int fd;
+
+	boot(b);
+	fd = open_from_guest(b, 77, 1000);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &by_default, &size), 0);
+	assert_int_equal(
+		getsockopt(b->vsock.table.conns[0].fd, SOL_SOCKET, SO_SNDBUF, &ours, &size), 0);
+	assert_true(ours > by_default);
+	close(fd);
+}
+
 /* The host's: V05. Its socket takes some, the ring the rest, and not a byte more. */
 static void host_credit(void **state)
 {
 	struct bench *b = *state;
-	static uint8_t bytes[131072];
+	static uint8_t bytes[VSOCK_BUFFER_MAX];
 	struct vsock_conn *conn;
 	struct packet packet = { 0 };
 	uint32_t n_sent = 0;
@@ -913,8 +932,8 @@ static void host_credit(void **state)
 	fd = open_from_guest(b, 77, 1000);
 	other = open_from_guest(b, 78, 1001);
 	conn = &b->vsock.table.conns[0];
-	while (packet.fwd_cnt + 131072 - n_sent > 0) {
-		uint32_t len = MIN(1000, packet.fwd_cnt + 131072 - n_sent);
+	while (packet.fwd_cnt + VSOCK_BUFFER_MAX - n_sent > 0) {
+		uint32_t len = MIN(1000, packet.fwd_cnt + VSOCK_BUFFER_MAX - n_sent);
 
 		for (uint32_t i = 0; i < len; i++)
 			bytes[i] = (uint8_t)((n_sent + i) * 7 >> 3);
@@ -922,12 +941,12 @@ static void host_credit(void **state)
 		n_sent += len;
 		while (take(b, &packet))
 			assert_int_equal(packet.op, CREDIT_UPDATE);
-		if (packet.fwd_cnt + 131072 - n_sent == 0) {
+		if (packet.fwd_cnt + VSOCK_BUFFER_MAX - n_sent == 0) {
 			send_op(b, CREDIT_REQUEST, 77, 1000);
 			packet = expect(b, CREDIT_UPDATE);
 		}
 	}
-	assert_int_equal(conn->ring_used, 131072);
+	assert_int_equal(conn->ring_used, VSOCK_BUFFER_MAX);
 	expect_rest(b);
 	/* Others do not mind. */
 	send_data(b, 78, 1001, "hi", 2);
@@ -945,7 +964,7 @@ static void host_credit(void **state)
 	assert_int_equal(conn->ring_used, 0);
 	while (take(b, &packet))
 		assert_int_equal(packet.op, CREDIT_UPDATE);
-	assert_true(n_sent - packet.fwd_cnt < 131072 / 2);
+	assert_true(n_sent - packet.fwd_cnt < VSOCK_BUFFER_MAX / 2);
 	expect_rest(b);
 	close(fd);
 	close(other);
@@ -1166,7 +1185,7 @@ static void bad_lengths(void **state)
 		uint32_t sent; /* as the buffers are */
 	} cases[] = {
 		{ RW, 10, 9 },
-		{ RW, 131073, 132000 },
+		{ RW, VSOCK_BUFFER_MAX + 1, VSOCK_BUFFER_MAX + 900 },
 		{ RW, UINT32_MAX, 100 },
 		{ RW, UINT32_MAX - 43, 0 },
 		{ SHUTDOWN, 1, 1 },
@@ -1175,7 +1194,7 @@ static void bad_lengths(void **state)
 		{ REQUEST, 1, 1 },
 		{ RESPONSE, 1, 0 },
 	};
-	static const uint8_t bytes[132000];
+	static const uint8_t bytes[VSOCK_BUFFER_MAX + 900];
 	struct bench *b = *state;
 	int listener;
 
@@ -1950,6 +1969,7 @@ int main(void)
 		TEST(counts_that_wrap),
 		TEST(many_buffers_at_once),
 		TEST(one_interrupt),
+		TEST(socket_is_wide),
 		TEST(host_credit),
 		TEST(more_than_the_credit),
 		TEST(host_goes_with_bytes_waiting),
