@@ -1,17 +1,16 @@
 #include "backend/rate_limiter.h"
 
+#include "backend/events.h"
 #include "util/bits.h"
+#include "util/clock.h"
 
 #include <errno.h>
-#include <event2/event.h>
-#include <time.h>
 
 /* Sizes and times are any 64 bits that a user likes: their products are 128 bits wide. */
 __extension__ typedef unsigned __int128 u128;
 __extension__ typedef __int128 i128;
 
 enum {
-	NS_PER_MS = 1000000,
 	MS_PER_S = 1000,
 	US_PER_MS = 1000,
 	/* A longer wait is taken in pieces: then it is asked anew. */
@@ -20,10 +19,7 @@ enum {
 
 static uint64_t now_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- one bucket ---- */
@@ -243,8 +239,6 @@ void rate_limiter_give_back(struct rate_limiter *limiter, uint64_t bytes)
 
 void rate_limiter_deinit(struct rate_limiter *limiter)
 {
-	if (limiter->timer != NULL)
-		event_free(limiter->timer);
-	limiter->timer = NULL;
+	free_event(&limiter->timer);
 	limiter->is_waiting = false;
 }
