@@ -227,7 +227,7 @@ static int change_file(struct disk *disk, struct file *file, struct err *err)
 
 	if (result != 0)
 		return result;
-	if (!disk_drain(disk, DISK_PATIENCE_MS))
+	if (!disk_drain(disk, 0))
 		return err_set(err, -EBUSY, "'%s' does not answer", disk->path);
 	/* The new file may be the old one, whose lock of ours would keep us out. */
 	disk_unlock(disk);

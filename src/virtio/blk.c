@@ -602,7 +602,7 @@ static bool is_idle(struct virtio_dev *dev)
 	struct blk *blk = container_of(dev, struct blk, dev);
 
 	disk_reap(blk->disk);
-	return blk->n_free == disk_depth(blk->disk);
+	return blk->n_free == disk_depth(blk->disk) && disk_drain(blk->disk, 0);
 }
 
 static const struct virtio_dev_class blk_class = {
@@ -766,16 +766,16 @@ int blk_resize(struct blk *blk, struct err *err)
 	return count_update(blk, result);
 }
 
-/* Finish all that has been begun. \return false when the disk does not answer */
-static bool finish_all(struct blk *blk)
+/* Finish all that has been begun, if the disk answers. */
+static void finish_all(struct blk *blk)
 {
+	bool is_over;
+
 	do {
 		blk->turn_bytes = 0;
 		go_on_with_paused(blk);
-		if (!disk_drain(blk->disk, DISK_PATIENCE_MS))
-			return false;
-	} while (blk->paused != NULL);
-	return true;
+		is_over = disk_drain(blk->disk, DISK_PATIENCE_MS);
+	} while (is_over && blk->paused != NULL);
 }
 
 int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *err)
@@ -784,7 +784,7 @@ int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *
 
 	pthread_mutex_lock(&blk->dev.lock);
 	/* Or else the disk refuses. */
-	(void)finish_all(blk);
+	finish_all(blk);
 	result = disk_set_file_take_fd(blk->disk, fd, path, err);
 	if (result == 0) {
 		if (!blk->has_own_serial)
@@ -815,17 +815,4 @@ int blk_set_limits(struct blk *blk, const struct rate_limiter_config *limits, st
 	virtio_dev_kick(&blk->dev, QUEUE);
 	pthread_mutex_unlock(&blk->dev.lock);
 	return count_update(blk, result);
-}
-
-bool blk_drain(struct blk *blk)
-{
-	bool is_over;
-
-	pthread_mutex_lock(&blk->dev.lock);
-	is_over = finish_all(blk);
-	if (virtio_dev_is_active(&blk->dev))
-		virtio_dev_signal(&blk->dev, QUEUE);
-	virtio_dev_kick(&blk->dev, QUEUE);
-	pthread_mutex_unlock(&blk->dev.lock);
-	return is_over;
 }

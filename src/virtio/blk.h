@@ -74,12 +74,15 @@ void blk_deinit(struct blk *blk);
 
 /* While the guest runs; on the I/O thread, without the lock. */
 
-/** The file has another size now: tell the driver. */
+/** The file has another size now: tell the driver. \return 0, or a negative errno with a sentence
+ */
 __attribute__((warn_unused_result)) int blk_resize(struct blk *blk, struct err *err);
 
 /**
- * Put another file in the disk's place, or the same one again, and tell the driver.
+ * Put another file in the disk's place, or the same one again, and tell the driver. Waits for what
+ * is in flight, but no longer than DISK_PATIENCE_MS for a disk that does not answer.
  * \param fd taken over; as disk_open_file() gives it
+ * \return 0; -EBUSY when the disk does not answer; as disk_set_file_take_fd()
  */
 __attribute__((warn_unused_result)) int blk_set_file_take_fd(struct blk *blk, int fd,
 							     const char *path, struct err *err);
@@ -88,12 +91,7 @@ __attribute__((warn_unused_result)) int blk_set_file_take_fd(struct blk *blk, in
 __attribute__((warn_unused_result)) int blk_set_file(struct blk *blk, const char *path,
 						     struct err *err);
 
+/** Other limits from now on, with full buckets. */
 __attribute__((warn_unused_result)) int blk_set_limits(struct blk *blk,
 						       const struct rate_limiter_config *limits,
 						       struct err *err);
-
-/**
- * Wait until nothing is in flight, as before a snapshot. The vCPUs do not run.
- * \return false when the disk does not answer
- */
-__attribute__((warn_unused_result)) bool blk_drain(struct blk *blk);
