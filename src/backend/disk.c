@@ -272,16 +272,6 @@ void disk_lock(struct disk *disk)
 	(void)set_lock(disk->fd, lock_type(disk->is_read_only));
 }
 
-int disk_update_size(struct disk *disk, struct err *err)
-{
-	struct file file = { .fd = disk->fd, .path = disk->path };
-	int result = look_at_file(&file, err);
-
-	if (result == 0)
-		disk->size = file.size;
-	return result;
-}
-
 void disk_close(struct disk *disk)
 {
 	if (disk->ops == NULL)

@@ -147,9 +147,6 @@ void disk_unlock(struct disk *disk);
 /** Take it again. */
 void disk_lock(struct disk *disk);
 
-/** Find out the size of the file again. */
-__attribute__((warn_unused_result)) int disk_update_size(struct disk *disk, struct err *err);
-
 /** Nothing is pending, or disk_drain() was in vain. Legal on a zeroed object, and twice. */
 void disk_close(struct disk *disk);
 

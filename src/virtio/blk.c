@@ -754,18 +754,6 @@ static int count_update(struct blk *blk, int result)
 	return result;
 }
 
-int blk_resize(struct blk *blk, struct err *err)
-{
-	int result;
-
-	pthread_mutex_lock(&blk->dev.lock);
-	result = disk_update_size(blk->disk, err);
-	if (result == 0)
-		tell_driver(blk);
-	pthread_mutex_unlock(&blk->dev.lock);
-	return count_update(blk, result);
-}
-
 /* Finish all that has been begun, if the disk answers. */
 static void finish_all(struct blk *blk)
 {

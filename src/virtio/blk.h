@@ -74,13 +74,10 @@ void blk_deinit(struct blk *blk);
 
 /* While the guest runs; on the I/O thread, without the lock. */
 
-/** The file has another size now: tell the driver. \return 0, or a negative errno with a sentence
- */
-__attribute__((warn_unused_result)) int blk_resize(struct blk *blk, struct err *err);
-
 /**
- * Put another file in the disk's place, or the same one again, and tell the driver. Waits for what
- * is in flight, but no longer than DISK_PATIENCE_MS for a disk that does not answer.
+ * Put another file in the disk's place, or the same one again, which may have another size now, and
+ * tell the driver. Waits for what is in flight, but no longer than DISK_PATIENCE_MS for a disk that
+ * does not answer.
  * \param fd taken over; as disk_open_file() gives it
  * \return 0; -EBUSY when the disk does not answer; as disk_set_file_take_fd()
  */

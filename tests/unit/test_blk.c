@@ -1605,13 +1605,13 @@ static void a_new_size(void **state)
 	driver_boot(&b->d, 0);
 	assert_int_equal(ftruncate(b->fd, 2 * SIZE + 511), 0);
 	assert_int_equal(request(b, IN, N_SECTORS, 512), IOERR);
-	assert_int_equal(blk_resize(&b->blk, &err), 0);
+	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
 	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), 2 * N_SECTORS);
 	assert_int_equal(rig_read32(&b->d.mmio, 0xfc), 1);
 	assert_int_equal(rig_read32(&b->d.mmio, 0x60) & VIRTIO_ISR_CONFIG, VIRTIO_ISR_CONFIG);
 	assert_int_equal(request(b, IN, N_SECTORS, 512), OK);
 	assert_int_equal(ftruncate(b->fd, 0), 0);
-	assert_int_equal(blk_resize(&b->blk, &err), 0);
+	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
 	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), 0);
 	assert_int_equal(request(b, IN, 0, 512), IOERR);
 }
