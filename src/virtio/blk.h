@@ -13,6 +13,8 @@
  * The I/O thread does the work, and goes on to other devices after a while: a request of many
  * ranges is done over several turns of the loop. A reset, on a vCPU thread, has the disk give up
  * what is in flight, and is complete when the last of it is over.
+ *
+ * blk_request.[ch] judge requests; the queue, the disk and the device's life are here.
  */
 #pragma once
 
@@ -41,6 +43,7 @@ struct blk {
 	struct virtio_dev dev;
 	struct disk *disk;
 	enum blk_cache cache;
+	bool is_write_through; /**< each write is synced before it is done */
 	bool has_own_serial;
 	char serial[BLK_SERIAL_MAX];
 	struct rate_limiter limiter;
