@@ -143,8 +143,11 @@ static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
 		return virtio_dev_isr(dev);
 	if (dev->page.bytes == NULL || offset > VIRTIO_MMIO_SIZE - len)
 		return 0;
+	/* Both: a wide access to odd registers reads the reasons for interrupts too. */
 	pthread_mutex_lock(&dev->lock);
+	pthread_mutex_lock(&dev->irq_lock);
 	value = load_le(dev->page.bytes + offset, len);
+	pthread_mutex_unlock(&dev->irq_lock);
 	pthread_mutex_unlock(&dev->lock);
 	return value;
 }
