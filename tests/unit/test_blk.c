@@ -1259,104 +1259,6 @@ static void a_failed_sync_stays_failed(void **state)
 	assert_int_equal(request(b, OUT, 0, 512), IOERR);
 }
 
-/* Two syncs at once: Linux gives the error to one of them. */
-static void a_sync_beside_one_that_failed(void **state)
-{
-	struct bench *b = bench_of(state);
-	struct disk_request first = { .op = DISK_FLUSH, .call = DISK_CALL_SYNC };
-	struct disk_request second = first;
-
-	assert_int_equal(disk_call_done(&b->disk, &first, -EIO), -EIO);
-	assert_int_equal(disk_call_done(&b->disk, &second, 0), -EIO);
-}
-
-struct durable_write {
-	struct disk_request req;
-	struct iovec iov;
-	bool is_done;
-};
-
-static void on_durable(struct disk_request *req, int result)
-{
-	assert_int_equal(result, 0);
-	container_of(req, struct durable_write, req)->is_done = true;
-}
-
-static void begin_durable_write(struct bench *b, struct durable_write *write)
-{
-	write->is_done = false;
-	write->iov = (struct iovec){ .iov_base = data_of(b), .iov_len = 512 };
-	write->req = (struct disk_request){
-		.op = DISK_WRITE,
-		.is_durable = true,
-		.len = 512,
-		.iov = &write->iov,
-		.n_iov = 1,
-		.done = on_durable,
-	};
-	assert_int_equal(disk_submit(&b->disk, &write->req), DISK_PENDING);
-}
-
-static void reap_for_a_while(struct bench *b)
-{
-	for (unsigned int i = 0; i < 20; i++) {
-		disk_reap(&b->disk);
-		usleep(1000);
-	}
-}
-
-/* A sync, which a commit begins, is for what was written then, and for nothing written later. */
-static void a_sync_for_many(void **state)
-{
-	struct bench *b = bench_of(state);
-	struct durable_write writes[8];
-	struct durable_write late;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
-		begin_durable_write(b, &writes[i]);
-	assert_true(disk_commit(&b->disk));
-	reap_for_a_while(b);
-	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
-		assert_false(writes[i].is_done);
-	begin_durable_write(b, &late);
-	assert_true(disk_commit(&b->disk));
-	reap_for_a_while(b);
-	assert_false(late.is_done);
-	assert_true(disk_drain(&b->disk, 60000));
-	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
-		assert_true(writes[i].is_done);
-	assert_true(late.is_done);
-}
-
-static void await_durable(struct bench *b, const struct durable_write *write)
-{
-	for (unsigned int i = 0; i < 20000 && !write->is_done; i++) {
-		assert_true(disk_commit(&b->disk));
-		disk_reap(&b->disk);
-		usleep(100);
-	}
-	assert_true(write->is_done);
-}
-
-/* While a sync is under way others become written: all have theirs. */
-static void syncs_without_end(void **state)
-{
-	struct bench *b = bench_of(state);
-	struct durable_write writes[8];
-
-	for (unsigned int i = 0; i < 400; i++) {
-		struct durable_write *write = &writes[i % ARRAY_SIZE(writes)];
-
-		if (i >= ARRAY_SIZE(writes))
-			await_durable(b, write);
-		begin_durable_write(b, write);
-		assert_true(disk_commit(&b->disk));
-		disk_reap(&b->disk);
-	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(writes); i++)
-		await_durable(b, &writes[i]);
-}
-
 /* ---- what the host may do ---- */
 
 /* B09 */
@@ -1709,109 +1611,6 @@ static void what_is_counted(void **state)
 
 /* ---- opening ---- */
 
-static void assert_refused(const char *path, bool is_read_only, int code)
-{
-	struct disk disk = { 0 };
-	struct err err = { 0 };
-
-	assert_int_equal(disk_open(&disk, path, is_read_only, engine, &err), code);
-	assert_non_null(strstr(err.text, path));
-	disk_close(&disk);
-}
-
-/* A05 */
-static void files_that_are_no_disks(void **state)
-{
-	char fifo[] = "/tmp/test_blk_fifo.XXXXXX";
-
-	(void)state;
-	assert_non_null(mkdtemp(fifo));
-	assert_refused(fifo, false, -EISDIR);
-	assert_refused(fifo, true, -EINVAL);
-	assert_int_equal(rmdir(fifo), 0);
-	assert_int_equal(mkfifo(fifo, 0600), 0);
-	assert_refused(fifo, false, -EINVAL);
-	assert_refused(fifo, true, -EINVAL);
-	unlink(fifo);
-	assert_refused("/dev/null", false, -EINVAL);
-	assert_refused("/dev/zero", true, -EINVAL);
-	assert_refused("/nowhere/at all", true, -ENOENT);
-}
-
-static void descriptors_of_others(void **state)
-{
-	struct bench *b = bench_of(state);
-	struct disk disk = { 0 };
-	struct err err;
-
-	make_file(b, 4096);
-	assert_int_equal(disk_init_take_fd(&disk, open(b->path, O_RDONLY | O_CLOEXEC), b->path,
-					   false, engine, &err),
-			 -EINVAL);
-	assert_int_equal(disk_init_take_fd(&disk, open(b->path, O_RDWR | O_CLOEXEC | O_NONBLOCK),
-					   "a name", false, engine, &err),
-			 0);
-	assert_int_equal(fcntl(disk.fd, F_GETFL) & O_NONBLOCK, 0);
-	assert_int_equal(disk.size, 4096);
-	disk_close(&disk);
-}
-
-static void odd_sizes(void **state)
-{
-	struct bench *b = bench_of(state);
-	static const uint64_t sizes[] = { 0, 1, 511, 512, 513, 1535 };
-	struct disk disk = { 0 };
-	struct err err;
-
-	make_file(b, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		assert_int_equal(ftruncate(b->fd, (off_t)sizes[i]), 0);
-		assert_int_equal(disk_open(&disk, b->path, false, engine, &err), 0);
-		assert_int_equal(disk.size, sizes[i] / 512 * 512);
-		disk_close(&disk);
-	}
-}
-
-static void locks(void **state)
-{
-	struct bench *b = bench_of(state);
-	struct disk first = { 0 };
-	struct disk second = { 0 };
-	struct err err;
-
-	make_file(b, 4096);
-	assert_int_equal(disk_open(&first, b->path, false, engine, &err), 0);
-	assert_refused(b->path, false, -EBUSY);
-	assert_refused(b->path, true, -EBUSY);
-	disk_close(&first);
-	assert_int_equal(disk_open(&first, b->path, true, engine, &err), 0);
-	assert_int_equal(disk_open(&second, b->path, true, engine, &err), 0);
-	assert_refused(b->path, false, -EBUSY);
-	disk_close(&first);
-	disk_close(&second);
-	assert_int_equal(disk_open(&first, b->path, false, engine, &err), 0);
-	disk_close(&first);
-}
-
-/* The question whether a file can be discarded from does not change it. */
-static void opening_changes_nothing(void **state)
-{
-	struct bench *b = bench_of(state);
-	struct disk disk = { 0 };
-	struct stat before;
-	struct stat after;
-	struct err err;
-
-	make_file(b, SIZE);
-	assert_int_equal(fstat(b->fd, &before), 0);
-	assert_int_equal(disk_open(&disk, b->path, false, engine, &err), 0);
-	disk_close(&disk);
-	assert_int_equal(fstat(b->fd, &after), 0);
-	assert_int_equal(before.st_size, after.st_size);
-	assert_int_equal(before.st_blocks, after.st_blocks);
-	assert_unchanged(b);
-}
-
 static void serials_that_are_too_long(void **state)
 {
 	struct bench *b = bench_of(state);
@@ -1927,11 +1726,6 @@ static const struct CMUnitTest tests[] = {
 	CASE(another_file, set_up),
 	CASE(other_limits, set_up_limited),
 	CASE(what_is_counted, set_up),
-	CASE(files_that_are_no_disks, set_up_no_file),
-	CASE(descriptors_of_others, set_up_no_file),
-	CASE(odd_sizes, set_up_no_file),
-	CASE(locks, set_up_no_file),
-	CASE(opening_changes_nothing, set_up_no_file),
 	CASE(serials_that_are_too_long, set_up_no_file),
 	CASE(a_block_device, set_up_no_file),
 };
@@ -1942,7 +1736,6 @@ static const struct CMUnitTest tests_of_calls[] = {
 	CASE(a_driver_that_does_not_flush, set_up),
 	CASE(an_unsafe_cache_never_syncs, set_up_unsafe),
 	CASE(a_failed_sync_stays_failed, set_up),
-	CASE(a_sync_beside_one_that_failed, set_up),
 	CASE(errors_of_transfers, set_up),
 	CASE(short_transfers_go_on, set_up),
 	CASE(a_file_system_that_cannot, set_up),
@@ -1956,27 +1749,7 @@ static const struct CMUnitTest tests_of_uring[] = {
 	CASE(a_reset_before_the_disk_has_nothing_to_do, set_up),
 	CASE(the_end_of_one_that_is_stuck, set_up),
 	CASE(a_kernel_without_memory, set_up),
-	CASE(a_sync_for_many, set_up),
-	CASE(syncs_without_end, set_up),
 };
-
-/* Some hosts, and some sandboxes for tests, have no io_uring. */
-static bool has_io_uring(void)
-{
-	struct bench b = { .fd = -1 };
-	struct disk disk = { 0 };
-	struct err err;
-	int result;
-
-	make_file(&b, 512);
-	result = disk_open(&disk, b.path, true, DISK_ENGINE_IO_URING, &err);
-	disk_close(&disk);
-	unlink(b.path);
-	close(b.fd);
-	if (result != 0)
-		print_message("without io_uring: %s\n", err.text);
-	return result == 0;
-}
 
 int main(void)
 {
@@ -1986,7 +1759,7 @@ int main(void)
 	engine = DISK_ENGINE_SYNC;
 	n_failed = cmocka_run_group_tests(tests, NULL, NULL);
 	n_failed += cmocka_run_group_tests(tests_of_calls, NULL, NULL);
-	if (has_io_uring()) {
+	if (rig_has_io_uring()) {
 		engine = DISK_ENGINE_IO_URING;
 		n_failed += cmocka_run_group_tests(tests, NULL, NULL);
 		n_failed += cmocka_run_group_tests(tests_of_uring, NULL, NULL);
