@@ -323,9 +323,11 @@ static void come_to_foreground(void)
 	call(__NR_rt_sigprocmask, SIG_UNBLOCK, &ttou, NULL, sizeof(ttou));
 }
 
-/* Wait until the terminal has sent what was written to it. */
+/* Wait until the terminal has sent what was written to it, which it does only for who is in the
+ * foreground. */
 static void drain_terminal(void)
 {
+	come_to_foreground();
 	call(__NR_ioctl, 0, TCSBRK, 1);
 }
 
