@@ -160,25 +160,51 @@ static void configuration(void **state)
 /* T12 */
 static void status_steps(void **state)
 {
-	struct driver *d = &((struct echo *)*state)->d;
+	struct echo *echo = *state;
+	struct driver *d = &echo->d;
 	static const uint8_t refused_at_0[] = { 2, 4, 8, 3 | 8, 15, 64, 16, 0xff };
+	_Atomic uint64_t n_dropped = 0;
 
+	echo->dev.fails.config = &n_dropped;
 	for (size_t i = 0; i < sizeof(refused_at_0); i++) {
 		rig_write32(&d->mmio, 0x70, refused_at_0[i]);
 		assert_int_equal(driver_status(d), 0);
 	}
+	assert_int_equal(n_dropped, sizeof(refused_at_0));
 	rig_write32(&d->mmio, 0x70, 1);
 	rig_write32(&d->mmio, 0x70, 3);
+	assert_int_equal(n_dropped, sizeof(refused_at_0));
 	rig_write32(&d->mmio, 0x70, 1); /* no way back */
 	assert_int_equal(driver_status(d), 3);
 	rig_write32(&d->mmio, 0x70, 3 | 8); /* without VERSION_1 */
 	assert_int_equal(driver_status(d), 3);
+	assert_int_equal(n_dropped, sizeof(refused_at_0) + 2);
 	rig_write32(&d->mmio, 0x70, 3 | 128);
 	assert_int_equal(driver_status(d), 3 | 128);
 	rig_write32(&d->mmio, 0x70, 15 | 128);
 	assert_int_equal(driver_status(d), 3 | 128);
 	rig_write32(&d->mmio, 0x70, 0);
 	assert_int_equal(driver_status(d), 0);
+	assert_int_equal(n_dropped, sizeof(refused_at_0) + 3);
+}
+
+/* A driver that keeps to the order loses no write, Linux's at its end included. */
+static void nothing_dropped_of_what_is_right(void **state)
+{
+	struct echo *echo = *state;
+	struct driver *d = &echo->d;
+	_Atomic uint64_t n_dropped = 0;
+
+	echo->dev.fails.config = &n_dropped;
+	driver_boot(d, VIRTIO_F_EVENT_IDX);
+	driver_kick(d, 0);
+	rig_write32(&d->mmio, 0x64, 3);
+	rig_write32(&d->mmio, 0x70, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		rig_write32(&d->mmio, 0x30, i);
+		rig_write32(&d->mmio, 0x44, 0);
+	}
+	assert_int_equal(n_dropped, 0);
 }
 
 /* T13 */
@@ -285,9 +311,11 @@ static void frozen_when_ready(void **state)
 	static const uint64_t registers[] = {
 		0x20, 0x38, 0x44, 0x80, 0x84, 0x90, 0x94, 0xa0, 0xa4
 	};
+	_Atomic uint64_t n_dropped = 0;
 	struct virtq before;
 
 	driver_boot(d, 0);
+	echo->dev.fails.config = &n_dropped;
 	before = echo->dev.queues[0];
 	rig_write32(&d->mmio, 0x30, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
@@ -296,6 +324,8 @@ static void frozen_when_ready(void **state)
 	}
 	assert_memory_equal(&before, &echo->dev.queues[0], sizeof(before));
 	assert_int_equal(driver_status(d), 15);
+	/* All but the 0 to QUEUE_READY, which Linux writes when it need not. */
+	assert_int_equal(n_dropped, 2 * ARRAY_SIZE(registers) - 1);
 }
 
 /* 4.2.2.2: a driver whose set-up fails writes 0, reads it back, and may begin again. */
@@ -890,6 +920,7 @@ int main(void)
 		TEST(odd_accesses),
 		TEST(configuration),
 		TEST(status_steps),
+		TEST(nothing_dropped_of_what_is_right),
 		TEST(features_that_are_not_offered),
 		TEST(queues_that_are_not_there),
 		TEST(sizes_that_cannot_be),
