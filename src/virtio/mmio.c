@@ -189,6 +189,13 @@ static bool accept_features(struct virtio_dev *dev)
 	return true;
 }
 
+/* A step that ends the negotiation is ours to refuse. */
+static bool is_accepted(struct virtio_dev *dev, uint32_t status)
+{
+	return (status & VIRTIO_STATUS_FEATURES_OK) == 0 ||
+	       (status & VIRTIO_STATUS_DRIVER_OK) != 0 || accept_features(dev);
+}
+
 static void become_ready(struct virtio_dev *dev)
 {
 	dev->status |= VIRTIO_STATUS_DRIVER_OK;
@@ -213,14 +220,12 @@ static void write_status(struct virtio_dev *dev, uint32_t value)
 		dev->status |= VIRTIO_STATUS_FAILED;
 		return;
 	}
-	if (!is_allowed_step(dev->status, value))
+	if (!is_allowed_step(dev->status, value) || !is_accepted(dev, value))
 		drop(dev);
 	else if ((value & VIRTIO_STATUS_DRIVER_OK) != 0)
 		become_ready(dev);
-	else if ((value & VIRTIO_STATUS_FEATURES_OK) == 0 || accept_features(dev))
-		dev->status = (uint8_t)value;
 	else
-		drop(dev);
+		dev->status = (uint8_t)value;
 }
 
 static void write_driver_features(struct virtio_dev *dev, uint32_t value)
