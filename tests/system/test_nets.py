@@ -1,6 +1,7 @@
 """Networks, with Linux's driver: by tap devices of the host, and by passt."""
 
 import hashlib
+import json
 import socket
 
 from televm import *
@@ -224,6 +225,40 @@ class Tap(NetCase):
         self.power_off(vm, None)
         self.assertRegex(vm.errors(), "net 'net0': its tap has gone: ")
         self.assertLessEqual(len(vm.errors().splitlines()), 3, vm.errors())
+
+
+class Iperf(NetCase):
+    """Debian's, out of the root file system."""
+
+    weight = 9
+
+    def serve(self):
+        """The host's side: the same program, out of the same file."""
+        folder = self.folder()
+        host("mount", "-o", "ro,noload,loop", f"{SHARE}/rootfs.ext4", folder)
+        self.addCleanup(host, "umount", "-R", folder)
+        for name, kind in (("tmp", "tmpfs"), ("proc", "proc"), ("dev", "devtmpfs")):
+            host("mount", "-t", kind, name, f"{folder}/{name}")
+        server = subprocess.Popen(["chroot", folder, "iperf3", "--server"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        eventually("iperf3 listens", lambda: ":5201 " in host("ss", "-ltn"), PATIENCE)
+
+    def test_both_ways(self):
+        self.serve()
+        for harts in (1, 4):
+            name, net = self.tap()
+            vm = self.talk_to_linux("--disk", f"{SHARE}/rootfs.ext4,ro", "--net", f"tap={name}", "--cpus", str(harts))
+            vm.ask("mount -t ext4 -o ro,noload /dev/vda /mnt && mount -t tmpfs tmp /mnt/tmp && mount --bind /dev /mnt/dev && "
+                   "mount --bind /proc /mnt/proc")
+            self.configure(vm, net)
+            for way in ("", "--reverse"):
+                with self.subTest(harts=harts, way=way):
+                    report = json.loads(vm.ask(f"chroot /mnt iperf3 --client {net}.1 --bytes {SIZE // 2} --json {way}"))
+                    self.assertGreaterEqual(report["end"]["sum_sent"]["bytes"], SIZE // 2)
+                    # It stops counting when the sender does, with a few blocks on their way.
+                    self.assertGreater(report["end"]["sum_received"]["bytes"], SIZE // 4)
+            self.power_off(vm)
 
 
 class User(NetCase):
