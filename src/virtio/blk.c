@@ -1,6 +1,7 @@
 #include "virtio/blk.h"
 
 #include "util/bits.h"
+#include "util/lazy_mem.h"
 #include "virtio/blk_request.h"
 
 #include <errno.h>
@@ -409,11 +410,7 @@ static int alloc_requests(struct blk *blk, struct err *err)
 {
 	unsigned int n = disk_depth(blk->disk);
 
-	/* Not from the heap, which may clear them: none takes memory before it is used. */
-	void *requests = mmap(NULL, requests_bytes(blk), PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	blk->requests = requests == MAP_FAILED ? NULL : requests;
+	blk->requests = lazy_mem_map(requests_bytes(blk));
 	blk->free_requests = calloc(n, sizeof(*blk->free_requests));
 	if (blk->requests == NULL || blk->free_requests == NULL)
 		return err_set(err, -ENOMEM, "blk '%s': no memory for its requests", blk->dev.id);

@@ -3,6 +3,7 @@
 #include "util/assert.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/lazy_mem.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -676,18 +677,10 @@ static int connect_unix(void *ctx, uint32_t port, uint64_t token)
 	return len < (int)sizeof(path) ? unix_connect(path) : -ENAMETOOLONG;
 }
 
-static void *map_zeroes(size_t len)
-{
-	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return map == MAP_FAILED ? NULL : map;
-}
-
 static int init_tables(struct vsock *vsock, struct err *err)
 {
-	vsock->conns = map_zeroes(CONNS_BYTES);
-	vsock->rings = map_zeroes(RINGS_BYTES);
+	vsock->conns = lazy_mem_map(CONNS_BYTES);
+	vsock->rings = lazy_mem_map(RINGS_BYTES);
 	if (vsock->conns == NULL || vsock->rings == NULL)
 		return err_sys(err, "map the table of connections");
 	SLIST_INIT(&vsock->unused);
