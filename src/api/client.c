@@ -246,13 +246,14 @@ static enum step send_more(struct client *client)
 		return STEP_AGAIN;
 	}
 	client->phase = PHASE_HEAD;
-	wait_for(client, client->readable);
 	if (client->in_len == 0) {
 		event_del(client->timeout);
+		wait_for(client, client->readable);
 	} else {
 		arm_timeout(client);
-		/* The next request is for the loop's next turn: others come first. */
-		event_active(client->readable, EV_READ, 0);
+		/* The next request is here already: but for the loop's next turn, when it has seen
+		 * what others have to do. An event made active would be done in this one. */
+		wait_for(client, client->writable);
 	}
 	return STEP_WAIT;
 }

@@ -41,7 +41,8 @@ const char *http_status_text(unsigned int status)
 
 ssize_t http_find_head_end(const char *buf, size_t len, size_t from)
 {
-	for (size_t i = from; i < len; i++) {
+	/* However much has come at once. */
+	for (size_t i = from; i < MIN(len, (size_t)HTTP_HEAD_MAX); i++) {
 		if (buf[i] == '\0')
 			return -EINVAL;
 		if (buf[i] != '\n')

@@ -331,8 +331,7 @@ int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err
 
 /* ---- afterwards ---- */
 
-static const struct config_disk *find_disk(const struct microvm *microvm, const char *id,
-					   struct err *err)
+static struct config_disk *find_disk(struct microvm *microvm, const char *id, struct err *err)
 {
 	for (unsigned int i = 0; i < microvm->config.n_disks; i++) {
 		if (strcmp(microvm->config.disks[i].id, id) == 0)
@@ -342,8 +341,7 @@ static const struct config_disk *find_disk(const struct microvm *microvm, const 
 	return NULL;
 }
 
-static const struct config_net *find_net(const struct microvm *microvm, const char *id,
-					 struct err *err)
+static struct config_net *find_net(struct microvm *microvm, const char *id, struct err *err)
 {
 	for (unsigned int i = 0; i < microvm->config.n_nets; i++) {
 		if (strcmp(microvm->config.nets[i].id, id) == 0)
@@ -351,30 +349,6 @@ static const struct config_net *find_net(const struct microvm *microvm, const ch
 	}
 	err_set(err, -ENOENT, "there is no network '%s'", id);
 	return NULL;
-}
-
-int microvm_get_disk_limits(const struct microvm *microvm, const char *id,
-			    struct rate_limiter_config *limits, struct err *err)
-{
-	const struct config_disk *disk = find_disk(microvm, id, err);
-
-	if (disk == NULL)
-		return -ENOENT;
-	*limits = disk->limits;
-	return 0;
-}
-
-int microvm_get_net_limits(const struct microvm *microvm, const char *id,
-			   struct rate_limiter_config *rx, struct rate_limiter_config *tx,
-			   struct err *err)
-{
-	const struct config_net *net = find_net(microvm, id, err);
-
-	if (net == NULL)
-		return -ENOENT;
-	*rx = net->rx;
-	*tx = net->tx;
-	return 0;
 }
 
 static int change_disk_file(struct microvm *microvm, struct config_disk *disk, const char *path,
@@ -396,40 +370,36 @@ static int change_disk_file(struct microvm *microvm, struct config_disk *disk, c
 }
 
 int microvm_patch_disk(struct microvm *microvm, const char *id, const char *path,
-		       const struct rate_limiter_config *limits, struct err *err)
+		       const struct rate_limiter_change *limits, struct err *err)
 {
-	const struct config_disk *found = find_disk(microvm, id, err);
-	struct config_disk *disk;
+	struct config_disk *disk = find_disk(microvm, id, err);
 	int ret = 0;
 
-	if (found == NULL)
+	if (disk == NULL)
 		return -ENOENT;
-	disk = &microvm->config.disks[found - microvm->config.disks];
 	if (path != NULL)
 		ret = change_disk_file(microvm, disk, path, err);
 	if (ret != 0 || limits == NULL)
 		return ret;
 	ret = vm_set_disk_limits(microvm->vm, id, limits, err);
 	if (ret == 0)
-		disk->limits = *limits;
+		rate_limiter_config_change(&disk->limits, limits);
 	return ret;
 }
 
-int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_config *rx,
-		      const struct rate_limiter_config *tx, struct err *err)
+int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_change *rx,
+		      const struct rate_limiter_change *tx, struct err *err)
 {
-	const struct config_net *found = find_net(microvm, id, err);
-	struct config_net *net;
+	struct config_net *net = find_net(microvm, id, err);
 	int ret;
 
-	if (found == NULL)
+	if (net == NULL)
 		return -ENOENT;
-	net = &microvm->config.nets[found - microvm->config.nets];
 	ret = vm_set_net_limits(microvm->vm, id, rx, tx, err);
 	if (ret != 0)
 		return ret;
-	net->rx = *rx;
-	net->tx = *tx;
+	rate_limiter_config_change(&net->rx, rx);
+	rate_limiter_config_change(&net->tx, tx);
 	return 0;
 }
 

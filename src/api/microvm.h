@@ -8,7 +8,7 @@
  * one changes nothing. After the start it changes the machine first and the configuration then, so
  * that what is given back is what is.
  *
- * All on the I/O thread.
+ * What can fail returns 0, or a negative errno with a sentence. All on the I/O thread.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ struct microvm;
 struct mmds;
 
 struct microvm_options {
-	const char *id;          /**< of the instance; borrowed */
+	const char *id;          /**< of the instance; copied */
 	struct event_base *base; /**< borrowed */
 	bool has_boot_timer;
 	size_t mmds_limit; /**< of the metadata in bytes; 0: 51200 */
@@ -31,6 +31,10 @@ struct microvm_options {
 	void *ctx;
 };
 
+/**
+ * A microVM that is not started, with Firecracker's defaults.
+ * \param microvmp set to the microVM, owned by the caller; NULL on failure
+ */
 __attribute__((warn_unused_result)) int microvm_new(struct microvm **microvmp,
 						    const struct microvm_options *options,
 						    struct err *err);
@@ -74,34 +78,38 @@ int microvm_put_metrics(struct microvm *microvm, struct config_metrics *config, 
  * zeroed. */
 int microvm_put_config(struct microvm *microvm, struct vm_config *config, struct err *err);
 
-/** What a disk or network is limited to now. \return -ENOENT: there is none of this id */
-int microvm_get_disk_limits(const struct microvm *microvm, const char *id,
-			    struct rate_limiter_config *limits, struct err *err);
-int microvm_get_net_limits(const struct microvm *microvm, const char *id,
-			   struct rate_limiter_config *rx, struct rate_limiter_config *tx,
-			   struct err *err);
-
 /** All of a configuration file. */
 int microvm_load_file(struct microvm *microvm, const char *path, struct json_notes *notes,
 		      struct err *err);
 
-/** Build the machine and let it run. \param fault why not */
+/**
+ * Build the machine and let it run; before there is one. After a failure it may be tried again.
+ * \param fault set on failure: whose fault it is
+ */
 int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err);
 
 /* ---- afterwards ---- */
 
-/** Another file for a disk, or the same one again. \param path NULL: as it is \param limits
- * likewise
+/**
+ * Another file for a disk, or the same one again, and other limits.
+ * \param path NULL: as it is
+ * \param limits NULL: as they are
+ * \return -ENOENT: there is none of this id
  */
 int microvm_patch_disk(struct microvm *microvm, const char *id, const char *path,
-		       const struct rate_limiter_config *limits, struct err *err);
-int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_config *rx,
-		      const struct rate_limiter_config *tx, struct err *err);
+		       const struct rate_limiter_change *limits, struct err *err);
+
+/** Other limits for a network. \return -ENOENT: there is none of this id */
+int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_change *rx,
+		      const struct rate_limiter_change *tx, struct err *err);
+
 /** Both do nothing if it is so already. */
 void microvm_pause(struct microvm *microvm);
 void microvm_resume(struct microvm *microvm);
 
 /** The balloon of a machine that was started. \return NULL: it has none, and a sentence says so */
 struct balloon *microvm_get_balloon(struct microvm *microvm, struct err *err);
+
+/** Of the balloon of a machine that was started. \return -ENODEV: it has none */
 int microvm_set_balloon_target(struct microvm *microvm, uint64_t mib, struct err *err);
 int microvm_set_balloon_interval(struct microvm *microvm, unsigned int interval_s, struct err *err);

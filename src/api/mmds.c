@@ -1,8 +1,6 @@
 #include "api/mmds.h"
 
 #include "config/config_json.h"
-#include "util/cleanup.h"
-#include "util/io.h"
 
 #include <errno.h>
 
@@ -71,40 +69,13 @@ int mmds_patch(struct mmds *mmds, const json_t *patch, struct err *err)
 	return replace(mmds, merge(mmds->data, patch), err);
 }
 
-/* \return 0 or -errno; the text is the caller's */
-static int read_text(const char *path, size_t limit, char **text, size_t *len, struct err *err)
-{
-	uint64_t size;
-	ssize_t n;
-	cleanup_free char *buf = NULL;
-	cleanup_close int fd = open_regular(path, &size, err);
-
-	if (fd < 0)
-		return fd;
-	/* White space may make the text larger than what is kept, but not without end. */
-	if (size > 16 * (uint64_t)limit)
-		return err_set(err, -EFBIG, "'%s' has %llu bytes; the metadata may have %zu", path,
-			       (unsigned long long)size, limit);
-	buf = malloc(size + 1);
-	if (buf == NULL)
-		return err_set(err, -ENOMEM, "no memory for '%s'", path);
-	n = pread_all(fd, buf, size, 0);
-	if (n < 0)
-		return err_set(err, (int)n, "cannot read '%s'", path);
-	*len = (size_t)n;
-	*text = take_ptr(buf);
-	return 0;
-}
-
 int mmds_load_file(struct mmds *mmds, const char *path, struct err *err)
 {
-	cleanup_free char *text = NULL;
+	/* White space may make the text larger than what is kept, but not without end. */
+	const uint64_t max = 16 * (uint64_t)mmds->limit;
 	json_t *data = NULL;
-	size_t len = 0;
-	int ret = read_text(path, mmds->limit, &text, &len, err);
+	int ret = json_read_file(path, max, &data, err);
 
-	if (ret == 0)
-		ret = json_parse_object(text, len, path, &data, err);
 	return ret == 0 ? replace(mmds, data, err) : ret;
 }
 

@@ -14,11 +14,11 @@
 
 int call_refuse_body(struct call *call, int ret)
 {
+	call->quotes_body = true;
 	/* Those two come with Firecracker's whole sentence. */
 	if (ret == -ESRCH || ret == -ENODATA)
 		return ret;
-	return err_prefix(&call->err,
-			  "An error occurred when deserializing the json body of a request");
+	return err_prefix(&call->err, CALL_BAD_BODY);
 }
 
 int call_answer(struct call *call, json_t *answer)
@@ -412,7 +412,7 @@ const struct operation operations[] = {
 	ROW(GET,    "machine-config",         EVER,         get_machine, COUNT_GET(machine_cfg)),
 	ROW(PUT,    "machine-config",         BEFORE_START, put_machine, COUNT_PUT(machine_cfg)),
 	ROW(PATCH,  "machine-config",         BEFORE_START, patch_machine, COUNT_PATCH(machine_cfg)),
-	ROW(PUT,    "cpu-config",             BEFORE_START, put_cpu, COUNT_PUT(cpu_cfg), .is_quiet = true),
+	ROW(PUT,    "cpu-config",             BEFORE_START, put_cpu, COUNT_PUT(cpu_cfg), .is_long = true),
 	ROW(PUT,    "drives/*",               EVER,         put_drive, COUNT_PUT(drive)),
 	ROW(PATCH,  "drives/*",               AFTER_START,  patch_drive, COUNT_PATCH(drive)),
 	ROW(DELETE, "drives/*",               AFTER_START,  refuse_plugging),

@@ -25,6 +25,7 @@ struct call {
 	unsigned int refusal;    /**< status of a refusal: 400 unless the operation changes it */
 	struct json_notes notes; /**< what was deprecated in the body */
 	struct err err;          /**< why not: all of the message */
+	bool quotes_body;        /**< words of the body may be in that */
 };
 
 enum operation_when { WHEN_BEFORE_START, WHEN_AFTER_START, WHEN_EVER };
@@ -39,8 +40,8 @@ struct operation {
 	_Atomic uint64_t *n_fails;
 	bool is_exact;         /**< nothing may follow in the path */
 	bool is_body_optional; /**< of PATCH */
-	bool is_secret;        /**< its body is not logged */
-	bool is_quiet;         /**< its body is logged only at the level debug */
+	bool is_secret;        /**< nothing of its body is logged */
+	bool is_long;          /**< its body is logged only at the level debug */
 };
 
 /** The table. */
@@ -60,7 +61,10 @@ int start_hinting(struct call *call);
 int get_hinting(struct call *call);
 int stop_hinting(struct call *call);
 
-/** A body that is not what it should be. \param ret what reading it returned */
+/** How the message begins about a body that is not what it should be. */
+#define CALL_BAD_BODY "An error occurred when deserializing the json body of a request"
+
+/** Refuse such a body. \param ret what reading it returned */
 int call_refuse_body(struct call *call, int ret);
 
 /** Set the answer. \param answer a reference, taken over; NULL: no memory */

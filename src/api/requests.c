@@ -136,6 +136,14 @@ static int check_state(const struct microvm *microvm, const struct operation *op
 	return 0;
 }
 
+static bool is_body_logged(const struct api_request *request, const struct operation *operation)
+{
+	/* Whose path is none may be a secret with a mistake in its path. */
+	if (request->body == NULL || operation == NULL || operation->is_secret)
+		return false;
+	return !operation->is_long || log_get_level() >= LOG_DEBUG;
+}
+
 static void log_request(const struct api_request *request, const struct operation *operation)
 {
 	static const char *const words[] = { "Get", "Put", "Patch", "Delete" };
@@ -143,10 +151,9 @@ static void log_request(const struct api_request *request, const struct operatio
 	char cut[LOGGED_BODY_SIZE / 2];
 	struct text text = { .bytes = body, .size = sizeof(body) - 1 };
 	const char *word = words[request->method];
-	bool is_quiet = request->is_quiet || (operation != NULL && operation->is_quiet);
-	enum log_level level = is_quiet ? LOG_DEBUG : LOG_INFO;
+	enum log_level level = request->is_quiet ? LOG_DEBUG : LOG_INFO;
 
-	if (request->body == NULL || (operation != NULL && operation->is_secret)) {
+	if (!is_body_logged(request, operation)) {
 		log_write(level, __FILE__, __LINE__,
 			  "The API server received a %s request on \"%.200s\".", word,
 			  request->path);
@@ -162,9 +169,12 @@ static void log_request(const struct api_request *request, const struct operatio
 		  text.is_cut || request->body_len >= sizeof(cut) ? "..." : "");
 }
 
-static void log_answer(const struct api_answer *answer, bool is_quiet, const struct err *err)
+static void log_answer(const struct api_answer *answer, const struct api_request *request,
+		       const struct operation *operation, const struct call *call)
 {
 	const char *text = http_status_text(answer->status);
+	bool is_quiet = request->is_quiet;
+	bool is_secret = operation != NULL && operation->is_secret && call->quotes_body;
 
 	if (answer->status < 300)
 		log_write(is_quiet ? LOG_DEBUG : LOG_INFO, __FILE__, __LINE__,
@@ -173,7 +183,7 @@ static void log_answer(const struct api_answer *answer, bool is_quiet, const str
 	else
 		log_write(is_quiet ? LOG_DEBUG : LOG_ERROR, __FILE__, __LINE__,
 			  "Received Error. Status code: %u %s. Message: %s", answer->status, text,
-			  err->text);
+			  is_secret ? CALL_BAD_BODY "." : call->err.text);
 }
 
 void api_refuse(struct api_answer *answer, unsigned int status, const char *field, const char *text)
@@ -249,6 +259,6 @@ void api_handle(struct microvm *microvm, const struct api_request *request,
 	json_decref(call.answer);
 	count(operation, &call, answer->status >= 300);
 	answer->is_deprecated = call.notes.is_deprecated;
-	log_answer(answer, request->is_quiet, &call.err);
+	log_answer(answer, request, operation, &call);
 	log_debug("Total previous API call duration: %" PRIu64 " us.", metrics_now_us() - start);
 }

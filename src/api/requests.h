@@ -1,6 +1,6 @@
 /*
  * What a request of the API does: from method, path and body to an answer, without sockets. The
- * table in requests.c has all operations, the states in which each is allowed, and who does it.
+ * operations themselves are rows of the table in api/operations.h.
  *
  * On the I/O thread.
  */

@@ -20,45 +20,57 @@ static int judge_balloon(struct call *call, int ret)
 
 /* ---- devices ---- */
 
-static bool has_field(const struct call *call, const char *name)
+static bool is_named(const json_t *object, const char *name)
 {
-	const json_t *value = json_object_get(call->body, name);
+	const json_t *value = json_object_get(object, name);
 
 	return value != NULL && !json_is_null(value);
 }
 
+/* Those of \p limits that the body's field \p name names. */
+static struct rate_limiter_change named_limits(const struct call *call, const char *name,
+					       const struct rate_limiter_config *limits)
+{
+	const json_t *object = json_object_get(call->body, name);
+
+	return (struct rate_limiter_change){
+		.bandwidth = is_named(object, "bandwidth") ? &limits->bandwidth : NULL,
+		.ops = is_named(object, "ops") ? &limits->ops : NULL,
+	};
+}
+
 int patch_drive(struct call *call)
 {
-	struct rate_limiter_config limits;
+	struct rate_limiter_config limits = { 0 };
+	struct rate_limiter_change change;
 	cleanup_free char *path = NULL;
-	bool has_limits = has_field(call, "rate_limiter");
-	int ret = microvm_get_disk_limits(call->microvm, call->id, &limits, &call->err);
+	bool has_limits = is_named(call->body, "rate_limiter");
+	int ret = disk_patch_from_json(call->id, &path, &limits, call->body, &call->err);
 
-	if (ret != 0)
-		return err_prefix(&call->err, "Drive config error");
-	ret = disk_patch_from_json(call->id, &path, &limits, call->body, &call->err);
 	if (ret != 0)
 		return call_refuse_body(call, ret);
 	if (path == NULL && !has_limits)
 		return err_set(&call->err, -EINVAL,
 			       "Drive config error: Running method expected different backend.");
-	ret = microvm_patch_disk(call->microvm, call->id, path, has_limits ? &limits : NULL,
+	change = named_limits(call, "rate_limiter", &limits);
+	ret = microvm_patch_disk(call->microvm, call->id, path, has_limits ? &change : NULL,
 				 &call->err);
 	return ret == 0 ? 0 : err_prefix(&call->err, "Drive config error");
 }
 
 int patch_net(struct call *call)
 {
-	struct rate_limiter_config rx;
-	struct rate_limiter_config tx;
-	int ret = microvm_get_net_limits(call->microvm, call->id, &rx, &tx, &call->err);
+	struct rate_limiter_config rx = { 0 };
+	struct rate_limiter_config tx = { 0 };
+	struct rate_limiter_change rx_change;
+	struct rate_limiter_change tx_change;
+	int ret = net_patch_from_json(call->id, &rx, &tx, call->body, &call->err);
 
 	if (ret != 0)
-		return err_prefix(&call->err, "Network config error");
-	ret = net_patch_from_json(call->id, &rx, &tx, call->body, &call->err);
-	if (ret != 0)
 		return call_refuse_body(call, ret);
-	ret = microvm_patch_net(call->microvm, call->id, &rx, &tx, &call->err);
+	rx_change = named_limits(call, "rx_rate_limiter", &rx);
+	tx_change = named_limits(call, "tx_rate_limiter", &tx);
+	ret = microvm_patch_net(call->microvm, call->id, &rx_change, &tx_change, &call->err);
 	return ret == 0 ? 0 : err_prefix(&call->err, "Network config error");
 }
 

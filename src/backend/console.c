@@ -2,6 +2,7 @@
 
 #include "backend/events.h"
 #include "util/bits.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/metrics.h"
 
@@ -10,7 +11,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -33,25 +33,21 @@ static void call_io_thread(const struct console *console, long delay_ns)
  * Output.
  */
 
-/* \return how many of the bytes may pass */
-static size_t pass_limit(struct console *console, size_t len)
-{
-	size_t granted = token_bucket_take_some(&console->limit, len);
-
-	console->n_over += len - granted;
-	metrics_add(&metrics.uart.rate_limiter_dropped_bytes, len - granted);
-	return granted;
-}
-
 /* \param has_line is set when the end of a line is among what is taken. It is looked for in the
  * copy: the guest may change what it gave meanwhile. */
 static size_t append(struct console *console, const uint8_t *bytes, size_t len, bool *has_line)
 {
 	unsigned int end = (console->start + console->used) % CONSOLE_RING_SIZE;
 	size_t taken = MIN(len, (size_t)(CONSOLE_RING_SIZE - console->used));
-	size_t kept = pass_limit(console, taken);
+	size_t kept = token_bucket_take_some(&console->limit, taken);
 	size_t before_wrap = MIN(kept, (size_t)(CONSOLE_RING_SIZE - end));
 
+	/* Once the limit is reached the rest is over it, and what is thrown away needs no room. */
+	if (kept < taken) {
+		taken = len;
+		console->n_over += len - kept;
+		metrics_add(&metrics.uart.rate_limiter_dropped_bytes, len - kept);
+	}
 	memcpy(console->ring + end, bytes, before_wrap);
 	memcpy(console->ring, bytes + before_wrap, kept - before_wrap);
 	*has_line |= memchr(console->ring + end, '\n', before_wrap) != NULL ||
@@ -266,25 +262,17 @@ static void on_out(evutil_socket_t fd, short what, void *arg)
 	drain(console);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 void console_flush(struct console *console, unsigned int timeout_ms)
 {
-	const int64_t last_end = now_ms() + 10 * (int64_t)timeout_ms;
-	int64_t end = now_ms() + timeout_ms;
+	const uint64_t last_end = clock_ms() + 10 * (uint64_t)timeout_ms;
+	uint64_t end = clock_ms() + timeout_ms;
 	int ret;
 
 	if (!console->is_init)
 		return;
 	while ((ret = write_batch(console)) != 0) {
 		struct pollfd pollfd = { .fd = console->out.fd, .events = POLLOUT };
-		int64_t now = now_ms();
+		uint64_t now = clock_ms();
 
 		if (ret > 0)
 			end = MIN(now + timeout_ms, last_end);

@@ -1,17 +1,16 @@
 #include "backend/rate_limiter.h"
 
+#include "backend/events.h"
 #include "util/bits.h"
+#include "util/clock.h"
 
 #include <errno.h>
-#include <event2/event.h>
-#include <time.h>
 
 /* Sizes and times are any 64 bits that a user likes: their products are 128 bits wide. */
 __extension__ typedef unsigned __int128 u128;
 __extension__ typedef __int128 i128;
 
 enum {
-	NS_PER_MS = 1000000,
 	MS_PER_S = 1000,
 	US_PER_MS = 1000,
 	/* A longer wait is taken in pieces: then it is asked anew. */
@@ -20,10 +19,7 @@ enum {
 
 static uint64_t now_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- one bucket ---- */
@@ -168,31 +164,49 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 int rate_limiter_init(struct rate_limiter *limiter, const struct rate_limiter_config *config,
 		      struct event_base *base, void (*ready)(void *ctx), void *ctx, struct err *err)
 {
+	const struct rate_limiter_change all = { &config->bandwidth, &config->ops };
+
 	*limiter = (struct rate_limiter){ .base = base, .ready = ready, .ctx = ctx };
-	return rate_limiter_set(limiter, config, err);
+	return rate_limiter_set(limiter, &all, err);
 }
 
 static bool is_valid(const struct token_bucket_config *config)
 {
-	return config->size == 0 || config->refill_ms != 0;
+	return config == NULL || config->size == 0 || config->refill_ms != 0;
 }
 
-int rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_config *config,
+static bool is_limit(const struct token_bucket_config *config)
+{
+	return config != NULL && config->size != 0;
+}
+
+int rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_change *change,
 		     struct err *err)
 {
-	if (!is_valid(&config->bandwidth) || !is_valid(&config->ops))
+	if (!is_valid(change->bandwidth) || !is_valid(change->ops))
 		return err_set(err, -EINVAL, "rate limit: the time to refill is 0");
-	if (limiter->timer == NULL && (config->bandwidth.size != 0 || config->ops.size != 0)) {
+	if (limiter->timer == NULL && (is_limit(change->bandwidth) || is_limit(change->ops))) {
 		limiter->timer = evtimer_new(limiter->base, on_timer, limiter);
 		if (limiter->timer == NULL)
 			return err_set(err, -ENOMEM, "rate limit: no memory for its timer");
 	}
-	token_bucket_init(&limiter->bandwidth, &config->bandwidth);
-	token_bucket_init(&limiter->ops, &config->ops);
+	if (change->bandwidth != NULL)
+		token_bucket_init(&limiter->bandwidth, change->bandwidth);
+	if (change->ops != NULL)
+		token_bucket_init(&limiter->ops, change->ops);
 	/* What was refused by the old limits may pass by the new ones. */
 	if (limiter->is_waiting)
 		arm(limiter, 0);
 	return 0;
+}
+
+void rate_limiter_config_change(struct rate_limiter_config *config,
+				const struct rate_limiter_change *change)
+{
+	if (change->bandwidth != NULL)
+		config->bandwidth = *change->bandwidth;
+	if (change->ops != NULL)
+		config->ops = *change->ops;
 }
 
 bool rate_limiter_take(struct rate_limiter *limiter, uint64_t bytes)
@@ -225,8 +239,6 @@ void rate_limiter_give_back(struct rate_limiter *limiter, uint64_t bytes)
 
 void rate_limiter_deinit(struct rate_limiter *limiter)
 {
-	if (limiter->timer != NULL)
-		event_free(limiter->timer);
-	limiter->timer = NULL;
+	free_event(&limiter->timer);
 	limiter->is_waiting = false;
 }

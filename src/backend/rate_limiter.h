@@ -31,6 +31,12 @@ struct rate_limiter_config {
 	struct token_bucket_config ops;
 };
 
+/** Which of a limiter's limits are to be others. NULL: that one goes on as it is. */
+struct rate_limiter_change {
+	const struct token_bucket_config *bandwidth;
+	const struct token_bucket_config *ops;
+};
+
 struct token_bucket {
 	struct token_bucket_config config;
 	uint64_t burst;     /**< what is left of it */
@@ -63,10 +69,14 @@ __attribute__((warn_unused_result)) int rate_limiter_init(struct rate_limiter *l
 							  void (*ready)(void *ctx), void *ctx,
 							  struct err *err);
 
-/** Other limits from now on, with full buckets. */
+/** Other limits from now on; the buckets that are named are full. */
 __attribute__((warn_unused_result)) int rate_limiter_set(struct rate_limiter *limiter,
-							 const struct rate_limiter_config *config,
+							 const struct rate_limiter_change *change,
 							 struct err *err);
+
+/** What a limiter of \p config is told to be after \p change. */
+void rate_limiter_config_change(struct rate_limiter_config *config,
+				const struct rate_limiter_change *change);
 
 /**
  * Ask for one operation of \p bytes.

@@ -13,7 +13,7 @@
  *   call, and no more is written than is then sure to be taken: PIPE_BUF bytes to a pipe, one to a
  *   terminal. Slow, but right.
  * - Regular files, /dev/null and their like never make anybody wait longer than a disk does, and
- *   epoll refuses them: they are read and written plainly and `pollable` is false.
+ *   epoll refuses them: they are read and written plainly and `is_pollable` is false.
  */
 #pragma once
 

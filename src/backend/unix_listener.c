@@ -44,9 +44,10 @@ int unix_listener_init(struct unix_listener *listener, const char *path, struct 
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
 		return err_sys(err, "bind the socket '%s'", path);
 	if (listen(fd, BACKLOG) != 0 || lstat(path, &st) != 0) {
-		err_sys(err, "listen on the socket '%s'", path);
+		int code = err_sys(err, "listen on the socket '%s'", path);
+
 		unlink(path);
-		return err == NULL ? -EIO : err->code;
+		return code;
 	}
 	memcpy(listener->path, address.sun_path, sizeof(listener->path));
 	listener->dev = st.st_dev;

@@ -13,7 +13,10 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+enum { FDS_WANTED = 2048 };
 
 static int print(const char *text)
 {
@@ -142,6 +145,17 @@ static bool open_standard_fds(void)
 	return true;
 }
 
+/* The usual limit is for programs that call select(). Sockets of a guest alone may be 1023. */
+static void allow_more_fds(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= FDS_WANTED)
+		return;
+	limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)FDS_WANTED);
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int dispatch(int argc, char **argv)
 {
 	const bool is_firecracker = argc > 0 && cli_is_firecracker(argv[0]);
@@ -171,5 +185,6 @@ int cli_main(int argc, char **argv)
 			"standard input, output or error is closed and /dev/null cannot be opened");
 		return EXIT_STATUS_ERROR;
 	}
+	allow_more_fds();
 	return dispatch(argc, argv);
 }

@@ -6,13 +6,13 @@
 #include "cli/ctl.h"
 #include "cli/http_client.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 enum { KILL_TIMEOUT_S = 60 };
 
@@ -50,22 +50,14 @@ static int open_process(struct ctl *ctl)
 	return fd;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int wait_for(struct ctl *ctl, int process, uint64_t timeout_s)
 {
-	int64_t end = now_ms() + (int64_t)timeout_s * 1000;
+	int64_t end = (int64_t)clock_ms() + (int64_t)timeout_s * 1000;
 	struct pollfd poll_fd = { .fd = process, .events = POLLIN };
 	int n;
 
 	do {
-		int64_t left = end - now_ms();
+		int64_t left = end - (int64_t)clock_ms();
 
 		n = poll(&poll_fd, 1, left > 0 ? (int)left : 0);
 	} while (n < 0 && errno == EINTR);

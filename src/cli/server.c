@@ -9,6 +9,7 @@
 #include "cli/session.h"
 #include "config/exit_status.h"
 #include "config/json_write.h"
+#include "util/clock.h"
 #include "util/io.h"
 #include "util/log.h"
 #include "util/metrics.h"
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
 int cli_server_help(void)
@@ -138,11 +138,8 @@ static int set_up_metrics(const struct server_options *options, struct microvm *
 
 static uint64_t since_us(clockid_t clock, uint64_t start_us)
 {
-	struct timespec now;
-	uint64_t now_us;
+	uint64_t now_us = clock_ns(clock) / NS_PER_US;
 
-	clock_gettime(clock, &now);
-	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	return now_us > start_us ? now_us - start_us : 0;
 }
 

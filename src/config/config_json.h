@@ -36,6 +36,14 @@ __attribute__((warn_unused_result)) int json_parse_object(const char *text, size
 							  const char *what, json_t **object,
 							  struct err *err);
 
+/**
+ * Read a regular file whose text is one JSON object.
+ * \param max bytes that it may have
+ * \return as json_parse_object(); -errno, with a sentence that names the file
+ */
+__attribute__((warn_unused_result)) int json_read_file(const char *path, uint64_t max,
+						       json_t **object, struct err *err);
+
 /* ---- bodies: \return 0; -EINVAL with a sentence; -ENOMEM ---- */
 
 /* Into a zeroed object, whose strings are then owned by it: config_x_deinit() frees what is not

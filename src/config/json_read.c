@@ -4,6 +4,7 @@
 #include "config/json_names.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/io.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,6 +33,27 @@ int json_parse_object(const char *text, size_t len, const char *what, json_t **o
 	}
 	*object = root;
 	return 0;
+}
+
+int json_read_file(const char *path, uint64_t max, json_t **object, struct err *err)
+{
+	cleanup_free char *text = NULL;
+	uint64_t size = 0;
+	cleanup_close int fd = open_regular(path, &size, err);
+	ssize_t len;
+
+	if (fd < 0)
+		return fd;
+	if (size > max)
+		return err_set(err, -EINVAL, "'%s' has %llu bytes, %llu at most", path,
+			       (unsigned long long)size, (unsigned long long)max);
+	text = malloc(size + 1);
+	if (text == NULL)
+		return err_set(err, -ENOMEM, "no memory for '%s'", path);
+	len = pread_all(fd, text, size, 0);
+	if (len < 0)
+		return err_set(err, (int)len, "read '%s': %s", path, strerror((int)-len));
+	return json_parse_object(text, (size_t)len, path, object, err);
 }
 
 /* ---- /boot-source ---- */

@@ -5,8 +5,6 @@
 #include "config/config_json.h"
 #include "config/json_fields.h"
 #include "util/bits.h"
-#include "util/cleanup.h"
-#include "util/io.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,26 +12,9 @@
 
 enum { FILE_MAX = 1 << 20 };
 
-/* Read a file whose text is one JSON object. */
 static int read_file(const char *path, json_t **object, struct err *err)
 {
-	cleanup_free char *text = NULL;
-	uint64_t size = 0;
-	cleanup_close int fd = open_regular(path, &size, err);
-	ssize_t len;
-
-	if (fd < 0)
-		return fd;
-	if (size > FILE_MAX)
-		return err_set(err, -EINVAL, "'%s' has %llu bytes, %d at most", path,
-			       (unsigned long long)size, FILE_MAX);
-	text = malloc(size + 1);
-	if (text == NULL)
-		return err_set(err, -ENOMEM, "no memory for '%s'", path);
-	len = pread_all(fd, text, size, 0);
-	if (len < 0)
-		return err_set(err, (int)len, "read '%s': %s", path, strerror((int)-len));
-	return json_parse_object(text, (size_t)len, path, object, err);
+	return json_read_file(path, FILE_MAX, object, err);
 }
 
 /* ---- parts; each takes a value that is not null ---- */

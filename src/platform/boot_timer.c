@@ -1,15 +1,11 @@
 #include "platform/boot_timer.h"
 
+#include "util/clock.h"
 #include "util/log.h"
-
-#include <time.h>
 
 static uint64_t now_us(clockid_t clock)
 {
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return clock_ns(clock) / NS_PER_US;
 }
 
 static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
@@ -23,7 +19,8 @@ static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
 static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t value)
 {
 	struct boot_timer *timer = device;
-	uint64_t us, cpu_us;
+	uint64_t us;
+	uint64_t cpu_us;
 
 	if (offset != 0 || len != 1 || value != BOOT_TIMER_UP ||
 	    atomic_exchange(&timer->is_up, true))

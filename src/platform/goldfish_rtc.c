@@ -1,6 +1,6 @@
 #include "platform/goldfish_rtc.h"
 
-#include <time.h>
+#include "util/clock.h"
 
 enum {
 	TIME_LOW = 0x00,
@@ -13,16 +13,11 @@ enum {
 	CLEAR_INTERRUPT = 0x1c,
 };
 
-#define NS_PER_S UINT64_C(1000000000)
-
 static uint64_t host_now_ns(const struct goldfish_rtc *rtc)
 {
-	struct timespec now;
-
 	if (rtc->ops->now_ns != NULL)
 		return rtc->ops->now_ns(rtc->ctx);
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	return clock_ns(CLOCK_REALTIME);
 }
 
 static uint64_t guest_now_ns(const struct goldfish_rtc *rtc)

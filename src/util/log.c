@@ -49,6 +49,11 @@ void log_set_level(enum log_level level)
 	logger.level = (int)level;
 }
 
+enum log_level log_get_level(void)
+{
+	return (enum log_level)logger.level;
+}
+
 void log_set_fd(int fd)
 {
 	logger.fd = fd;

@@ -34,6 +34,8 @@ enum log_level { LOG_OFF, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 /** Only messages at \p level or more urgent are written. */
 void log_set_level(enum log_level level);
 
+enum log_level log_get_level(void);
+
 /** Write to \p fd from now on; the logger does not own it. */
 void log_set_fd(int fd);
 

@@ -2,6 +2,7 @@
 
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/io.h"
 #include "util/text.h"
 
@@ -288,12 +289,8 @@ static size_t line_size(void)
 
 static void add_line(struct text *text, enum how how)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
 	text_add(text, "{");
-	add_member(text, "utc_timestamp_ms",
-		   (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+	add_member(text, "utc_timestamp_ms", clock_ns(CLOCK_REALTIME) / NS_PER_MS);
 	if (state.fixed != NULL)
 		text_add(text, state.fixed);
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {

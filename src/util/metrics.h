@@ -20,6 +20,7 @@
  */
 #pragma once
 
+#include "util/clock.h"
 #include "util/err.h"
 #include "util/metrics_schema.h"
 
@@ -27,7 +28,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 struct event_base;
 
@@ -79,10 +79,7 @@ static inline uint64_t metrics_get(const _Atomic uint64_t *metric)
 /** Now, for metrics_add_time(). */
 static inline uint64_t metrics_now_us(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return clock_ns(CLOCK_MONOTONIC) / NS_PER_US;
 }
 
 /** Something that began at \p begin_us has ended. */

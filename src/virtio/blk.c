@@ -543,7 +543,7 @@ int blk_set_file(struct blk *blk, const char *path, struct err *err)
 	return fd < 0 ? count_update(blk, fd) : blk_set_file_take_fd(blk, fd, path, err);
 }
 
-int blk_set_limits(struct blk *blk, const struct rate_limiter_config *limits, struct err *err)
+int blk_set_limits(struct blk *blk, const struct rate_limiter_change *limits, struct err *err)
 {
 	int result;
 

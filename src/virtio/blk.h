@@ -93,5 +93,5 @@ __attribute__((warn_unused_result)) int blk_set_file(struct blk *blk, const char
 
 /** Other limits from now on, with full buckets. */
 __attribute__((warn_unused_result)) int blk_set_limits(struct blk *blk,
-						       const struct rate_limiter_config *limits,
+						       const struct rate_limiter_change *limits,
 						       struct err *err);

@@ -11,8 +11,7 @@
  *
  * Buffers of the wrong direction, and receive buffers of no size, break the device: 5.3.6.1.
  *
- * The I/O thread does everything; the device's lock is held outside of the console's. What else the
- * guest prints by (the SBI debug console) may use console_output() on `console` from any thread.
+ * The I/O thread does everything; the device's lock is held outside of the console's.
  */
 #pragma once
 

@@ -1,25 +1,24 @@
 #include "virtio/vsock.h"
 
-#include "util/assert.h"
+#include "backend/events.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
-#include "util/lazy_mem.h"
+#include "util/clock.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <time.h>
+#include <sys/resource.h>
 
 enum {
 	GUEST_CID_MIN = 3,
-	EVENT_TRANSPORT_RESET = 0, /* 5.10.6.7 */
-	EVENT_BYTES = 4,
 	EVENTS_AT_ONCE = 64,
 	/** how long no client is accepted when the host has no descriptors left */
 	ACCEPT_PAUSE_MS = 100,
+	/** descriptors of the process that no connection takes: the API needs some, and disks */
+	SPARE_FDS = 64,
 };
 
 /* Firecracker's: port numbers of the host's clients. */
@@ -29,206 +28,44 @@ enum {
 /* In the place of a connection's token. */
 #define LISTENER_TOKEN UINT64_MAX
 
-#define CONNS_BYTES (VSOCK_CONNS_MAX * sizeof(struct vsock_conn))
-#define RINGS_BYTES ((size_t)VSOCK_CONNS_MAX * VSOCK_BUFFER_MAX)
-
 static struct vsock *from_dev(struct virtio_dev *dev)
 {
 	return container_of(dev, struct vsock, dev);
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* ---- the table of connections ---- */
-
-static struct vsock_conn_bucket *bucket_of(struct vsock *vsock, uint32_t host_port,
-					   uint32_t guest_port)
-{
-	uint32_t hash = (host_port * 31 + guest_port) * 2654435761U;
-
-	return &vsock->buckets[hash >> 24];
-}
-
-static struct vsock_conn *find_conn(struct vsock *vsock, uint32_t host_port, uint32_t guest_port)
-{
-	struct vsock_conn *conn;
-
-	LIST_FOREACH(conn, bucket_of(vsock, host_port, guest_port), keyed)
-	{
-		if (conn->host_port == host_port && conn->guest_port == guest_port)
-			return conn;
-	}
-	return NULL;
-}
-
-/* \return a place for a new connection, all zero but for its generation; NULL when all are used */
-static struct vsock_conn *take_place(struct vsock *vsock)
-{
-	struct vsock_conn *conn = SLIST_FIRST(&vsock->unused);
-
-	if (conn != NULL)
-		SLIST_REMOVE_HEAD(&vsock->unused, unused);
-	else if (vsock->n_used < VSOCK_CONNS_MAX)
-		conn = &vsock->conns[vsock->n_used++];
-	return conn;
-}
-
-/* The number of its place, and how often that has been used: no later one is taken for it. */
-static uint64_t token_of(const struct vsock *vsock, const struct vsock_conn *conn)
-{
-	return (uint64_t)conn->generation << 16 | (uint64_t)(conn - vsock->conns);
-}
-
-static struct vsock_conn *conn_of(const struct vsock *vsock, uint64_t token)
-{
-	uint64_t i = token & UINT16_MAX;
-
-	if (i >= vsock->n_used || vsock->conns[i].generation != token >> 16 ||
-	    vsock->conns[i].state == VSOCK_CONN_CLOSED)
-		return NULL;
-	return &vsock->conns[i];
-}
-
-/* Give it the ports that packets find it by, and its share of memory. */
-static void set_ports(struct vsock *vsock, struct vsock_conn *conn, uint32_t host_port,
-		      uint32_t guest_port)
-{
-	conn->host_port = host_port;
-	conn->guest_port = guest_port;
-	LIST_INSERT_HEAD(bucket_of(vsock, host_port, guest_port), conn, keyed);
-	conn->is_keyed = true;
-	metrics_inc(&metrics.vsock.conns_added);
-	conn->ring = vsock->rings + (size_t)(conn - vsock->conns) * VSOCK_BUFFER_MAX;
-	conn->buf_alloc = VSOCK_SMALL_BUFFER;
-	if (vsock->n_full < VSOCK_FULL_BUFFERS) {
-		conn->buf_alloc = VSOCK_BUFFER_MAX;
-		vsock->n_full++;
-	}
-}
-
-/* ---- what a connection asks for ---- */
-
-static void set_phase(struct vsock *vsock, struct vsock_conn *conn, enum vsock_phase phase)
-{
-	if (phase == conn->phase)
-		return;
-	if (conn->phase != VSOCK_PHASE_NONE)
-		TAILQ_REMOVE(&vsock->timed, conn, timed);
-	if (conn->phase == VSOCK_PHASE_HANDSHAKE)
-		vsock->n_handshakes--;
-	if (phase == VSOCK_PHASE_HANDSHAKE)
-		vsock->n_handshakes++;
-	conn->phase = phase;
-	if (phase == VSOCK_PHASE_NONE)
-		return;
-	conn->deadline_ms = now_ms() + vsock->timeout_ms;
-	TAILQ_INSERT_TAIL(&vsock->timed, conn, timed);
-}
-
-static void set_sending(struct vsock *vsock, struct vsock_conn *conn, bool is_sending)
-{
-	if (is_sending && !conn->is_sending)
-		TAILQ_INSERT_TAIL(&vsock->sending, conn, sending);
-	else if (!is_sending && conn->is_sending)
-		TAILQ_REMOVE(&vsock->sending, conn, sending);
-	conn->is_sending = is_sending;
-}
-
-/* \return false when the host has no memory for it */
-static bool watch(struct vsock *vsock, struct vsock_conn *conn)
-{
-	uint32_t wanted = vsock_conn_wants(conn);
-	struct epoll_event event = { .events = wanted | EPOLLONESHOT,
-				     .data.u64 = token_of(vsock, conn) };
-
-	/* One event too many does no harm, and is the last. */
-	if ((wanted & ~conn->armed) == 0)
-		return true;
-	if (epoll_ctl(vsock->epoll_fd, conn->is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, conn->fd,
-		      &event) != 0)
-		return false;
-	conn->is_watched = true;
-	conn->armed = wanted;
-	return true;
-}
-
-static void release(struct vsock *vsock, struct vsock_conn *conn)
-{
-	uint32_t generation = conn->generation + 1;
-
-	vsock_conn_close(conn);
-	set_phase(vsock, conn, VSOCK_PHASE_NONE);
-	set_sending(vsock, conn, false);
-	if (conn->is_keyed) {
-		LIST_REMOVE(conn, keyed);
-		metrics_inc(&metrics.vsock.conns_removed);
-	}
-	if (conn->buf_alloc == VSOCK_BUFFER_MAX)
-		vsock->n_full--;
-	*conn = (struct vsock_conn){ .fd = -1, .generation = generation };
-	SLIST_INSERT_HEAD(&vsock->unused, conn, unused);
-}
-
-/* After anything has happened to a connection. It may be gone afterwards. */
-static void settle(struct vsock *vsock, struct vsock_conn *conn)
-{
-	if (!watch(vsock, conn)) {
-		metrics_inc(&metrics.vsock.conn_event_fails);
-		vsock_conn_abort(conn);
-	}
-	if (conn->state == VSOCK_CONN_CLOSED) {
-		release(vsock, conn);
-		return;
-	}
-	set_phase(vsock, conn, vsock_conn_phase(conn));
-	set_sending(vsock, conn, conn->pending != 0);
-}
-
 static void drop_all(struct vsock *vsock)
 {
-	for (unsigned int i = 0; i < vsock->n_used; i++) {
-		if (vsock->conns[i].state != VSOCK_CONN_CLOSED)
-			release(vsock, &vsock->conns[i]);
-	}
-	vsock->n_resets = 0;
+	vsock_table_clear(&vsock->table);
+	vsock_rx_clear(&vsock->rx);
 	vsock->is_tx_held = false;
-	vsock->is_event_due = false;
 }
 
 /* ---- guest to host ---- */
 
-static void add_reset(struct vsock *vsock, const struct vsock_hdr *hdr)
+/* Connections are the guest's to make: it must not take the last descriptors. */
+static int keep_spare(const struct vsock *vsock, int fd)
 {
-	unsigned int at = (vsock->first_reset + vsock->n_resets) % VSOCK_RESETS_MAX;
-
-	ASSERT(vsock->n_resets < VSOCK_RESETS_MAX); /* process_tx() looks before */
-	vsock->resets[at] = (struct vsock_reset){
-		.host_port = hdr->dst_port,
-		.guest_port = hdr->src_port,
-		.type = hdr->type,
-	};
-	vsock->n_resets++;
+	if (fd < vsock->fd_limit)
+		return fd;
+	close(fd);
+	return -EMFILE;
 }
 
 /* The guest's REQUEST. */
 static void connect_guest(struct vsock *vsock, const struct vsock_hdr *hdr)
 {
-	struct vsock_conn *conn = take_place(vsock);
+	struct vsock_conn *conn = vsock_table_take(&vsock->table);
 	int fd;
 
 	if (conn == NULL) {
-		add_reset(vsock, hdr);
+		vsock_rx_add_reset(&vsock->rx, hdr);
 		return;
 	}
-	set_ports(vsock, conn, hdr->dst_port, hdr->src_port);
+	vsock_table_set_ports(&vsock->table, conn, hdr->dst_port, hdr->src_port);
 	vsock_conn_begin(conn, hdr);
-	fd = vsock->connect(vsock->connect_ctx, hdr->dst_port, token_of(vsock, conn));
+	fd = vsock->connect(vsock->connect_ctx, hdr->dst_port,
+			    vsock_table_token(&vsock->table, conn));
+	fd = keep_spare(vsock, fd);
 	if (fd < 0 && fd != -EINPROGRESS && !vsock->has_told_connect) {
 		log_info("vsock '%s': the guest asked for port %" PRIu32
 			 ", which nobody listens on here (%s); later ones are not logged",
@@ -237,7 +74,7 @@ static void connect_guest(struct vsock *vsock, const struct vsock_hdr *hdr)
 	}
 	if (fd != -EINPROGRESS)
 		vsock_conn_take_server(conn, fd);
-	settle(vsock, conn);
+	vsock_table_settle(&vsock->table, conn);
 }
 
 static void receive(struct vsock *vsock, struct virtq_chain *chain)
@@ -252,14 +89,16 @@ static void receive(struct vsock *vsock, struct virtq_chain *chain)
 	}
 	if (hdr.src_cid != vsock->guest_cid || hdr.dst_cid != VSOCK_HOST_CID)
 		return; /* from or to nobody: there is no address to answer from */
-	conn = hdr.type == VSOCK_TYPE_STREAM ? find_conn(vsock, hdr.dst_port, hdr.src_port) : NULL;
+	conn = hdr.type == VSOCK_TYPE_STREAM
+		       ? vsock_table_find(&vsock->table, hdr.dst_port, hdr.src_port)
+		       : NULL;
 	if (conn != NULL) {
 		vsock_conn_receive(conn, &hdr, chain);
-		settle(vsock, conn);
+		vsock_table_settle(&vsock->table, conn);
 	} else if (hdr.type == VSOCK_TYPE_STREAM && hdr.op == VSOCK_OP_REQUEST && hdr.len == 0) {
 		connect_guest(vsock, &hdr);
 	} else if (hdr.op != VSOCK_OP_RST) {
-		add_reset(vsock, &hdr);
+		vsock_rx_add_reset(&vsock->rx, &hdr);
 	}
 }
 
@@ -270,7 +109,7 @@ static bool process_tx(struct vsock *vsock)
 	bool has_more = true;
 
 	for (unsigned int i = 0; i < VIRTIO_BUDGET && has_more; i++) {
-		if (vsock->n_resets == VSOCK_RESETS_MAX) {
+		if (!vsock_rx_has_room(&vsock->rx)) {
 			vsock->is_tx_held = true;
 			has_more = false;
 		} else if (!virtio_dev_pop(dev, VSOCK_TX, &vsock->tx_chain)) {
@@ -285,172 +124,6 @@ static bool process_tx(struct vsock *vsock)
 	return has_more;
 }
 
-/* ---- host to guest ---- */
-
-static uint32_t send_reset(struct vsock *vsock, const struct virtq_chain *chain)
-{
-	const struct vsock_reset *reset = &vsock->resets[vsock->first_reset];
-	const struct vsock_hdr hdr = {
-		.src_cid = VSOCK_HOST_CID,
-		.dst_cid = vsock->guest_cid,
-		.src_port = reset->host_port,
-		.dst_port = reset->guest_port,
-		.type = reset->type,
-		.op = VSOCK_OP_RST,
-	};
-
-	vsock->first_reset = (vsock->first_reset + 1) % VSOCK_RESETS_MAX;
-	vsock->n_resets--;
-	return (uint32_t)virtq_chain_write(chain, 0, &hdr, sizeof(hdr));
-}
-
-/* \return bytes of the packet, 0 when the connection whose turn it was has none after all */
-static uint32_t send_next(struct vsock *vsock, const struct virtq_chain *chain)
-{
-	struct vsock_conn *conn = TAILQ_FIRST(&vsock->sending);
-	uint32_t len;
-
-	if (vsock->n_resets > 0)
-		return send_reset(vsock, chain);
-	set_sending(vsock, conn, false); /* and behind all others, if it has more */
-	len = vsock_conn_send(conn, vsock->guest_cid, chain, vsock->scratch);
-	settle(vsock, conn);
-	return len;
-}
-
-static bool has_packets(const struct vsock *vsock)
-{
-	return vsock->n_resets > 0 || !TAILQ_EMPTY(&vsock->sending);
-}
-
-static void send_event(struct vsock *vsock)
-{
-	struct virtio_dev *dev = &vsock->dev;
-	const uint32_t event = EVENT_TRANSPORT_RESET;
-
-	if (!vsock->is_event_due)
-		return;
-	if (!dev->queues[VSOCK_EVENT].is_ready) {
-		vsock->is_event_due = false; /* a driver without it does not want to know */
-		return;
-	}
-	if (!virtio_dev_pop(dev, VSOCK_EVENT, &vsock->rx_chain))
-		return;
-	if (virtq_chain_write(&vsock->rx_chain, 0, &event, sizeof(event)) != EVENT_BYTES) {
-		metrics_inc(&metrics.vsock.ev_queue_event_fails);
-		virtio_dev_break(dev, "its driver gave a buffer too small for an event");
-		return;
-	}
-	virtq_push(&dev->queues[VSOCK_EVENT], vsock->rx_chain.head, EVENT_BYTES);
-	vsock->is_event_due = false;
-}
-
-static void count_packet(uint32_t len)
-{
-	metrics_inc(&metrics.vsock.rx_packets_count);
-	metrics_add(&metrics.vsock.rx_bytes_count, len - sizeof(struct vsock_hdr));
-}
-
-/* Fill one buffer. \return false when there is none */
-static bool fill_buffer(struct vsock *vsock)
-{
-	struct virtio_dev *dev = &vsock->dev;
-	struct virtq_chain *chain = &vsock->rx_chain;
-	uint32_t len;
-
-	if (!virtio_dev_pop(dev, VSOCK_RX, chain))
-		return false;
-	if (chain->writable_bytes <= sizeof(struct vsock_hdr)) {
-		metrics_inc(&metrics.vsock.rx_queue_event_fails);
-		virtio_dev_break(dev, "its driver gave a buffer too small for a packet");
-		return false;
-	}
-	len = send_next(vsock, chain);
-	if (len == 0) {
-		virtq_unpop(&dev->queues[VSOCK_RX], chain->head);
-		return true;
-	}
-	virtq_push(&dev->queues[VSOCK_RX], chain->head, len);
-	count_packet(len);
-	return true;
-}
-
-/* Take buffers for one read of a socket: those in one piece, as Linux's are. */
-static void gather_buffers(struct vsock *vsock, uint32_t wanted)
-{
-	struct vsock_batch *batch = &vsock->rx_batch;
-	const struct virtq_chain *chain = &vsock->rx_chain;
-
-	batch->n = 0;
-	batch->room = 0;
-	while (batch->n < VSOCK_BATCH_MAX && batch->room < wanted &&
-	       virtio_dev_pop(&vsock->dev, VSOCK_RX, &vsock->rx_chain)) {
-		if (chain->n_readable != 0 || chain->n_writable != 1 ||
-		    chain->writable_bytes <= sizeof(struct vsock_hdr)) {
-			virtq_unpop(&vsock->dev.queues[VSOCK_RX], chain->head);
-			return;
-		}
-		batch->buffers[batch->n] = (struct vsock_batch_buffer){
-			.head = chain->head,
-			.hdr = chain->iov[0].iov_base,
-			.room = chain->writable_bytes - (uint32_t)sizeof(struct vsock_hdr),
-		};
-		batch->room += batch->buffers[batch->n++].room;
-	}
-}
-
-/* \return how many buffers it filled; 0 when the next packet has to be made by itself */
-static unsigned int fill_batch(struct vsock *vsock)
-{
-	struct vsock_conn *conn = TAILQ_FIRST(&vsock->sending);
-	struct virtq *vq = &vsock->dev.queues[VSOCK_RX];
-	struct vsock_batch *batch = &vsock->rx_batch;
-	uint32_t wanted = vsock->n_resets > 0 ? 0 : vsock_conn_data_wanted(conn);
-	unsigned int n;
-
-	if (wanted == 0)
-		return 0;
-	gather_buffers(vsock, wanted);
-	if (batch->n == 0 || !virtio_dev_is_active(&vsock->dev))
-		return 0;
-	set_sending(vsock, conn, false); /* and behind all others, if it has more */
-	n = vsock_conn_send_batch(conn, vsock->guest_cid, batch);
-	for (unsigned int i = 0; i < n; i++) {
-		virtq_push_later(vq, (uint16_t)i, batch->buffers[i].head, batch->buffers[i].len);
-		count_packet(batch->buffers[i].len);
-	}
-	virtq_publish(vq, (uint16_t)n);
-	for (unsigned int i = batch->n; i > n; i--)
-		virtq_unpop(vq, batch->buffers[i - 1].head);
-	settle(vsock, conn);
-	return n;
-}
-
-static void fill_buffers(struct vsock *vsock)
-{
-	struct virtio_dev *dev = &vsock->dev;
-	bool has_more = dev->queues[VSOCK_RX].is_ready;
-
-	send_event(vsock);
-	if (vsock->is_event_due || !has_more)
-		return;
-	for (unsigned int n = 0; n < VIRTIO_BUDGET && has_more; n++) {
-		unsigned int n_filled = has_packets(vsock) ? fill_batch(vsock) : 0;
-
-		if (n_filled > 0)
-			n += n_filled - 1;
-		else
-			has_more = has_packets(vsock) && virtio_dev_is_active(dev) &&
-				   fill_buffer(vsock);
-	}
-	if (has_more && has_packets(vsock))
-		virtio_dev_kick(dev, VSOCK_RX);
-	if (vsock->is_tx_held && vsock->n_resets < VSOCK_RESETS_MAX) {
-		vsock->is_tx_held = false;
-		virtio_dev_kick(dev, VSOCK_TX);
-	}
-}
-
 /* ---- clients of the host's ---- */
 
 /* One that is free. There are fewer connections than ports. */
@@ -461,7 +134,7 @@ static uint32_t choose_port(struct vsock *vsock, uint32_t guest_port)
 	do {
 		port = vsock->next_port;
 		vsock->next_port = port == HOST_PORT_MAX ? HOST_PORT_MIN : port + 1;
-	} while (find_conn(vsock, port, guest_port) != NULL);
+	} while (vsock_table_find(&vsock->table, port, guest_port) != NULL);
 	return port;
 }
 
@@ -473,10 +146,10 @@ static void greet(struct vsock *vsock, struct vsock_conn *conn)
 	if (line == VSOCK_LINE_BAD) {
 		vsock_conn_close(conn);
 	} else if (line == VSOCK_LINE_DONE) {
-		set_ports(vsock, conn, choose_port(vsock, port), port);
+		vsock_table_set_ports(&vsock->table, conn, choose_port(vsock, port), port);
 		vsock_conn_request(conn);
 	}
-	settle(vsock, conn);
+	vsock_table_settle(&vsock->table, conn);
 }
 
 static void accept_failed(struct vsock *vsock, int error)
@@ -484,7 +157,7 @@ static void accept_failed(struct vsock *vsock, int error)
 	if (error == -EAGAIN)
 		return;
 	metrics_inc(&metrics.vsock.muxer_event_fails);
-	vsock->accept_after_ms = now_ms() + ACCEPT_PAUSE_MS;
+	vsock->accept_after_ms = clock_ms() + ACCEPT_PAUSE_MS;
 	if (!vsock->has_told_accept)
 		log_warn("vsock '%s': accept a client: %s; later failures are not logged",
 			 vsock->dev.id, strerror(-error));
@@ -493,8 +166,8 @@ static void accept_failed(struct vsock *vsock, int error)
 
 static void accept_clients(struct vsock *vsock)
 {
-	for (unsigned int i = 0; i < EVENTS_AT_ONCE && vsock->n_handshakes < VSOCK_HANDSHAKES_MAX;
-	     i++) {
+	for (unsigned int i = 0;
+	     i < EVENTS_AT_ONCE && vsock->table.n_handshakes < VSOCK_HANDSHAKES_MAX; i++) {
 		int fd = unix_listener_accept(&vsock->listener);
 		struct vsock_conn *conn;
 
@@ -502,13 +175,13 @@ static void accept_clients(struct vsock *vsock)
 			accept_failed(vsock, fd);
 			return;
 		}
-		conn = take_place(vsock);
+		fd = keep_spare(vsock, fd);
+		conn = fd < 0 ? NULL : vsock_table_take(&vsock->table);
 		if (conn == NULL) {
-			close(fd);
+			close_fd(&fd);
 			continue;
 		}
 		vsock_conn_take_client(conn, fd);
-		set_phase(vsock, conn, VSOCK_PHASE_HANDSHAKE);
 		greet(vsock, conn); /* the line is often there already */
 	}
 }
@@ -519,19 +192,19 @@ static void listen_again(struct vsock *vsock)
 	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = LISTENER_TOKEN };
 
 	if (vsock->is_listening || vsock->accept_after_ms != 0 ||
-	    vsock->n_handshakes >= VSOCK_HANDSHAKES_MAX)
+	    vsock->table.n_handshakes >= VSOCK_HANDSHAKES_MAX)
 		return;
 	vsock->is_listening =
-		epoll_ctl(vsock->epoll_fd, EPOLL_CTL_MOD, vsock->listener.fd, &event) == 0;
+		epoll_ctl(vsock->table.epoll_fd, EPOLL_CTL_MOD, vsock->listener.fd, &event) == 0;
 }
 
 /* ---- the loop ---- */
 
 static void set_timer(struct vsock *vsock)
 {
-	const struct vsock_conn *first = TAILQ_FIRST(&vsock->timed);
+	const struct vsock_conn *first = TAILQ_FIRST(&vsock->table.timed);
 	uint64_t at = first == NULL ? UINT64_MAX : first->deadline_ms;
-	uint64_t now = now_ms();
+	uint64_t now = clock_ms();
 	struct timeval wait;
 
 	if (vsock->accept_after_ms != 0)
@@ -550,10 +223,14 @@ static void set_timer(struct vsock *vsock)
 static void finish(struct vsock *vsock)
 {
 	if (virtio_dev_is_active(&vsock->dev))
-		fill_buffers(vsock);
+		vsock_rx_fill(vsock);
 	if (!virtio_dev_is_active(&vsock->dev)) {
 		drop_all(vsock); /* it may have broken just now */
 		return;
+	}
+	if (vsock->is_tx_held && vsock_rx_has_room(&vsock->rx)) {
+		vsock->is_tx_held = false;
+		virtio_dev_kick(&vsock->dev, VSOCK_TX);
 	}
 	virtio_dev_signal_all(&vsock->dev);
 	listen_again(vsock);
@@ -574,7 +251,7 @@ static bool process(struct virtio_dev *dev, unsigned int queue)
 
 static void on_event(struct vsock *vsock, const struct epoll_event *event)
 {
-	struct vsock_conn *conn = conn_of(vsock, event->data.u64);
+	struct vsock_conn *conn = vsock_table_by_token(&vsock->table, event->data.u64);
 
 	if (event->data.u64 == LISTENER_TOKEN) {
 		vsock->is_listening = false;
@@ -585,7 +262,7 @@ static void on_event(struct vsock *vsock, const struct epoll_event *event)
 	} else if (conn != NULL) {
 		conn->armed = 0;
 		vsock_conn_on_socket(conn, event->events);
-		settle(vsock, conn);
+		vsock_table_settle(&vsock->table, conn);
 	}
 }
 
@@ -608,18 +285,10 @@ static void on_epoll(evutil_socket_t fd, short what, void *ctx)
 	pthread_mutex_unlock(&vsock->dev.lock);
 }
 
-static void time_out(struct vsock *vsock, struct vsock_conn *conn)
-{
-	metrics_inc(&metrics.vsock.conns_killed);
-	vsock_conn_abort(conn);
-	settle(vsock, conn);
-}
-
 static void on_timer(evutil_socket_t fd, short what, void *ctx)
 {
 	struct vsock *vsock = ctx;
-	uint64_t now = now_ms();
-	struct vsock_conn *conn;
+	uint64_t now = clock_ms();
 
 	(void)fd;
 	(void)what;
@@ -627,8 +296,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 	vsock->timer_ms = 0;
 	if (vsock->accept_after_ms <= now)
 		vsock->accept_after_ms = 0;
-	while ((conn = TAILQ_FIRST(&vsock->timed)) != NULL && conn->deadline_ms <= now)
-		time_out(vsock, conn);
+	vsock_table_time_out(&vsock->table, now);
 	finish(vsock);
 	pthread_mutex_unlock(&vsock->dev.lock);
 }
@@ -645,10 +313,10 @@ void vsock_connect_done(struct vsock *vsock, uint64_t token, int fd)
 	struct vsock_conn *conn;
 
 	pthread_mutex_lock(&vsock->dev.lock);
-	conn = conn_of(vsock, token);
+	conn = vsock_table_by_token(&vsock->table, token);
 	if (conn != NULL && conn->state == VSOCK_CONN_CONNECTING) {
-		vsock_conn_take_server(conn, fd);
-		settle(vsock, conn);
+		vsock_conn_take_server(conn, keep_spare(vsock, fd));
+		vsock_table_settle(&vsock->table, conn);
 		finish(vsock);
 	} else {
 		close_fd(&fd);
@@ -660,7 +328,7 @@ void vsock_transport_reset(struct vsock *vsock)
 {
 	pthread_mutex_lock(&vsock->dev.lock);
 	drop_all(vsock);
-	vsock->is_event_due = virtio_dev_is_active(&vsock->dev);
+	vsock->rx.is_event_due = virtio_dev_is_active(&vsock->dev);
 	finish(vsock);
 	pthread_mutex_unlock(&vsock->dev.lock);
 }
@@ -677,29 +345,15 @@ static int connect_unix(void *ctx, uint32_t port, uint64_t token)
 	return len < (int)sizeof(path) ? unix_connect(path) : -ENAMETOOLONG;
 }
 
-static int init_tables(struct vsock *vsock, struct err *err)
-{
-	vsock->conns = lazy_mem_map(CONNS_BYTES);
-	vsock->rings = lazy_mem_map(RINGS_BYTES);
-	if (vsock->conns == NULL || vsock->rings == NULL)
-		return err_sys(err, "map the table of connections");
-	SLIST_INIT(&vsock->unused);
-	TAILQ_INIT(&vsock->sending);
-	TAILQ_INIT(&vsock->timed);
-	return 0;
-}
-
 static int init_events(struct vsock *vsock, struct event_base *base, struct err *err)
 {
 	struct epoll_event nothing = { .data.u64 = LISTENER_TOKEN };
 
-	vsock->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	/* Clients are looked for when there is a driver: listen_again(). */
-	if (vsock->epoll_fd < 0 ||
-	    epoll_ctl(vsock->epoll_fd, EPOLL_CTL_ADD, vsock->listener.fd, &nothing) != 0)
-		return err_sys(err, "make an epoll set");
+	if (epoll_ctl(vsock->table.epoll_fd, EPOLL_CTL_ADD, vsock->listener.fd, &nothing) != 0)
+		return err_sys(err, "watch the listener");
 	vsock->epoll_event =
-		event_new(base, vsock->epoll_fd, EV_READ | EV_PERSIST, on_epoll, vsock);
+		event_new(base, vsock->table.epoll_fd, EV_READ | EV_PERSIST, on_epoll, vsock);
 	vsock->timer_event = event_new(base, -1, 0, on_timer, vsock);
 	if (vsock->epoll_event == NULL || vsock->timer_event == NULL ||
 	    event_add(vsock->epoll_event, NULL) != 0)
@@ -724,10 +378,21 @@ static int init_parts(struct vsock *vsock, const struct vsock_config *config,
 		code = 0;
 	}
 	if (code == 0)
-		code = init_tables(vsock, err);
+		code = vsock_table_init(
+			&vsock->table,
+			config->timeout_ms != 0 ? config->timeout_ms : VSOCK_TIMEOUT_MS, err);
 	if (code == 0)
 		code = init_events(vsock, base, err);
 	return code;
+}
+
+static int fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return MAX((int)limit.rlim_cur - SPARE_FDS, 0);
 }
 
 static const struct virtio_dev_class vsock_class = {
@@ -744,10 +409,10 @@ int vsock_init(struct vsock *vsock, const struct vsock_config *config, const str
 {
 	int code;
 
-	vsock->epoll_fd = -1;
+	vsock->table.epoll_fd = -1;
 	vsock->guest_cid = config->guest_cid;
+	vsock->fd_limit = fd_limit();
 	vsock->next_port = HOST_PORT_MIN;
-	vsock->timeout_ms = config->timeout_ms != 0 ? config->timeout_ms : VSOCK_TIMEOUT_MS;
 	vsock->connect = config->connect != NULL ? config->connect : connect_unix;
 	vsock->connect_ctx = config->connect != NULL ? config->connect_ctx : vsock;
 	code = virtio_dev_init(&vsock->dev, &vsock_class, config->id, mem, irq, err);
@@ -768,21 +433,9 @@ void vsock_deinit(struct vsock *vsock)
 {
 	if (vsock->dev.class == NULL)
 		return;
-	if (vsock->conns != NULL && vsock->rings != NULL)
-		drop_all(vsock);
-	if (vsock->epoll_event != NULL)
-		event_free(vsock->epoll_event);
-	if (vsock->timer_event != NULL)
-		event_free(vsock->timer_event);
-	vsock->epoll_event = NULL;
-	vsock->timer_event = NULL;
-	close_fd(&vsock->epoll_fd);
+	free_event(&vsock->epoll_event); /* while its descriptor is open */
+	free_event(&vsock->timer_event);
+	vsock_table_deinit(&vsock->table);
 	unix_listener_deinit(&vsock->listener);
-	if (vsock->rings != NULL)
-		munmap(vsock->rings, RINGS_BYTES);
-	if (vsock->conns != NULL)
-		munmap(vsock->conns, CONNS_BYTES);
-	vsock->rings = NULL;
-	vsock->conns = NULL;
 	virtio_dev_deinit(&vsock->dev);
 }

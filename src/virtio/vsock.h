@@ -9,21 +9,17 @@
  * - A program of the guest's connects to port 52 of CID 2, and is connected to what listens on the
  *   Unix socket `uds_path`_52. The name is made of the number alone.
  *
- * Each connection is a struct vsock_conn. This file has the queues, finds the connection that a
- * packet belongs to, and does what connections ask for after anything has happened to them
- * (settle()): puts them into the list of those that have packets to send, into the epoll set, runs
- * their timers, or frees their place.
+ * Each connection is a struct vsock_conn, with a place in a struct vsock_table, which also does
+ * what it asks for after anything has happened to it. This file takes packets from the guest and
+ * clients from the host and brings them to their connections; vsock_rx.h has what goes to the
+ * guest.
  *
- * What is bounded, and by us: connections (VSOCK_CONNS_MAX), clients that have not said yet what
+ * What is bounded, and by us: connections (VSOCK_CONNS_MAX, and by the descriptors that the process
+ * may have, of which some are left for others), clients that have not said yet what
  * they want (VSOCK_HANDSHAKES_MAX; more wait in the listener's queue), bytes from the guest that a
- * host program does not read (VSOCK_FULL_BUFFERS connections get 128 KiB, later ones a page), RSTs
+ * host program does not read (VSOCK_FULL_BUFFERS connections get 256 KiB, later ones a page), RSTs
  * for connections that never were (VSOCK_RESETS_MAX; while they are that many, the guest's packets
- * wait in its queue). Nothing is kept of what flows to the guest: while it gives no buffers, bytes
- * stay in the host's sockets. Connections take turns, one packet each.
- *
- * Sockets are watched by an epoll set of the device's own, which is itself one event of the loop:
- * so a connection costs no memory there, and each event is asked for once (EPOLLONESHOT) and again
- * when it can be served: nothing that cannot go on makes the loop spin.
+ * wait in its queue).
  *
  * All work is done on the I/O thread under the device's lock; only `reset`, which closes all, is
  * called on a vCPU's.
@@ -32,17 +28,12 @@
 
 #include "backend/unix_listener.h"
 #include "virtio/device.h"
-#include "virtio/vsock_conn.h"
+#include "virtio/vsock_rx.h"
+#include "virtio/vsock_table.h"
 
 enum {
-	VSOCK_CONNS_MAX = 1023,
 	VSOCK_HANDSHAKES_MAX = 16,
-	VSOCK_FULL_BUFFERS = 93,
-	VSOCK_SMALL_BUFFER = 4096,
-	VSOCK_RESETS_MAX = 256,
-	VSOCK_BUCKETS = 256,
 	VSOCK_TIMEOUT_MS = 2000,
-	VSOCK_SCRATCH = VIRTQ_CHAIN_MAX,
 };
 
 enum vsock_queue { VSOCK_RX, VSOCK_TX, VSOCK_EVENT, VSOCK_N_QUEUES };
@@ -65,55 +56,29 @@ struct vsock_config {
 	void *connect_ctx;
 };
 
-/** An RST for what is no connection. */
-struct vsock_reset {
-	uint32_t host_port;
-	uint32_t guest_port;
-	uint16_t type;
-};
-
-TAILQ_HEAD(vsock_conn_list, vsock_conn);
-LIST_HEAD(vsock_conn_bucket, vsock_conn);
-SLIST_HEAD(vsock_conn_stack, vsock_conn);
-
 struct vsock {
 	struct virtio_dev dev;
 
 	/* Set by vsock_init(), constant afterwards. */
 	uint64_t guest_cid;
-	unsigned int timeout_ms;
+	int fd_limit; /**< no connection has a descriptor from here on */
 	vsock_connect_fn *connect;
 	void *connect_ctx;
 	struct unix_listener listener;
-	int epoll_fd;
-	struct event *epoll_event;
+	struct event *epoll_event; /**< of the table's epoll set */
 	struct event *timer_event;
 
-	/* Under dev.lock. The two arrays are mappings: untouched places cost nothing. */
-	struct vsock_conn *conns; /**< VSOCK_CONNS_MAX */
-	uint8_t *rings;           /**< VSOCK_BUFFER_MAX for each of them */
-	unsigned int n_used;      /**< places that have ever been used */
-	unsigned int n_full;      /**< connections with a full buffer */
-	unsigned int n_handshakes;
-	struct vsock_conn_stack unused; /**< those of the n_used that are free */
-	struct vsock_conn_list sending;
-	struct vsock_conn_list timed; /**< by deadline: all have the same time */
-	struct vsock_conn_bucket buckets[VSOCK_BUCKETS];
+	/* Under dev.lock. */
+	struct vsock_table table;
 	uint32_t next_port;
 	uint64_t timer_ms;        /**< when the timer will ring; 0: it is not set */
 	uint64_t accept_after_ms; /**< the host had no descriptors left; 0: it has */
 	bool is_listening;        /**< the next client is an event */
 	bool is_tx_held;          /**< until there is room for resets */
-	bool is_event_due;        /**< TRANSPORT_RESET is to be told before anything else */
 	bool has_told_accept;     /**< logged once */
 	bool has_told_connect;
-	unsigned int first_reset;
-	unsigned int n_resets;
-	struct vsock_reset resets[VSOCK_RESETS_MAX];
-	struct virtq_chain rx_chain;
-	struct vsock_batch rx_batch;
 	struct virtq_chain tx_chain;
-	struct iovec scratch[VSOCK_SCRATCH];
+	struct vsock_rx rx;
 };
 
 /**

@@ -156,6 +156,26 @@ void vsock_conn_begin(struct vsock_conn *conn, const struct vsock_hdr *hdr)
 	take_credit(conn, hdr);
 }
 
+/*
+ * The socket itself is to hold all that the guest may send: what it does not take is copied into
+ * the ring, and out of it again. Linux doubles the number for what it keeps beside the bytes, and
+ * has a limit of its own (net.core.wmem_max), with which there are more copies, and that is all.
+ */
+static void widen_socket(const struct vsock_conn *conn)
+{
+	const int size = VSOCK_BUFFER_MAX;
+
+	if (conn->fd >= 0 && conn->buf_alloc == VSOCK_BUFFER_MAX)
+		(void)setsockopt(conn->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+void vsock_conn_set_buffer(struct vsock_conn *conn, uint8_t *ring, uint32_t size)
+{
+	conn->ring = ring;
+	conn->buf_alloc = size;
+	widen_socket(conn);
+}
+
 void vsock_conn_take_server(struct vsock_conn *conn, int fd)
 {
 	if (fd < 0) {
@@ -163,6 +183,7 @@ void vsock_conn_take_server(struct vsock_conn *conn, int fd)
 		return;
 	}
 	conn->fd = fd;
+	widen_socket(conn);
 	conn->state = VSOCK_CONN_ESTABLISHED;
 	add_pending(conn, VSOCK_OP_RESPONSE);
 }
@@ -565,7 +586,7 @@ void vsock_conn_on_socket(struct vsock_conn *conn, uint32_t events)
 		drain_ring(conn);
 	if (conn->state != VSOCK_CONN_ESTABLISHED)
 		return;
-	if ((conn->host_shutdown & VSOCK_SHUTDOWN_SEND) != 0 && (events & EPOLLHUP) != 0)
+	if (is_in_over(conn) && (events & EPOLLHUP) != 0)
 		host_shuts_down(conn, VSOCK_SHUTDOWN_BOTH);
 	else if (!is_in_over(conn) && credit(conn) > 0 &&
 		 (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0)
@@ -584,8 +605,8 @@ uint32_t vsock_conn_wants(const struct vsock_conn *conn)
 		events |= EPOLLOUT;
 	if (!is_in_over(conn) && !is_pending(conn, VSOCK_OP_RW) && credit(conn) > 0)
 		events |= EPOLLIN;
-	/* It sends no more: its going is all that is left to see. */
-	if (conn->host_shutdown == VSOCK_SHUTDOWN_SEND)
+	/* Nothing more is read from it: its going is all that is left to see. */
+	if (is_in_over(conn) && (conn->host_shutdown & VSOCK_SHUTDOWN_RECEIVE) == 0)
 		events |= EPOLLHUP;
 	return events;
 }

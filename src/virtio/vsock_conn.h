@@ -38,9 +38,9 @@ enum {
 	VSOCK_HOST_CID = 2,
 	/** the most bytes of a packet to the guest, and of one read of a socket */
 	VSOCK_DATA_MAX = 65536,
-	/** the most that we keep for a host that does not read; what a guest sends at once is half
-	   of it */
-	VSOCK_BUFFER_MAX = 2 * VSOCK_DATA_MAX,
+	/** the most that we keep for a host that does not read, and so what a guest may send at
+	   once: as Linux's own sockets of this kind have */
+	VSOCK_BUFFER_MAX = 4 * VSOCK_DATA_MAX,
 	/** buffers of the guest that one read may fill; Linux's have 4 KiB */
 	VSOCK_BATCH_MAX = 16,
 	/** "CONNECT 4294967295\n" with spaces to spare */
@@ -147,6 +147,12 @@ void vsock_conn_take_client(struct vsock_conn *conn, int fd);
 /** Read on in the client's first line, and no byte more. \param port set by VSOCK_LINE_DONE */
 __attribute__((warn_unused_result)) enum vsock_line vsock_conn_read_line(struct vsock_conn *conn,
 									 uint32_t *port);
+
+/**
+ * The connection is for real: what it may keep for a host that does not read.
+ * \param ring \p size bytes, whole pages; stays the caller's
+ */
+void vsock_conn_set_buffer(struct vsock_conn *conn, uint8_t *ring, uint32_t size);
 
 /** The client's line is right: ask the guest. Ports and ring are set. */
 void vsock_conn_request(struct vsock_conn *conn);

@@ -4,13 +4,11 @@
 #include "bus/mmio_bus.h"
 #include "riscv/layout.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <sys/timerfd.h>
-#include <time.h>
-
-enum { NS_PER_S = 1000000000 };
 
 static void set_timer(void *ctx, uint64_t deadline_ns)
 {

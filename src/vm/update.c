@@ -23,7 +23,7 @@ int vm_set_disk_file(struct vm *vm, const char *id, const char *path, struct err
 	return blk == NULL ? -ENOENT : blk_set_file(blk, path, err);
 }
 
-int vm_set_disk_limits(struct vm *vm, const char *id, const struct rate_limiter_config *limits,
+int vm_set_disk_limits(struct vm *vm, const char *id, const struct rate_limiter_change *limits,
 		       struct err *err)
 {
 	struct blk *blk = find_disk(vm, id, err);
@@ -31,8 +31,8 @@ int vm_set_disk_limits(struct vm *vm, const char *id, const struct rate_limiter_
 	return blk == NULL ? -ENOENT : blk_set_limits(blk, limits, err);
 }
 
-int vm_set_net_limits(struct vm *vm, const char *id, const struct rate_limiter_config *rx,
-		      const struct rate_limiter_config *tx, struct err *err)
+int vm_set_net_limits(struct vm *vm, const char *id, const struct rate_limiter_change *rx,
+		      const struct rate_limiter_change *tx, struct err *err)
 {
 	struct net *net = virtio_devices_net(vm->virtio, id);
 

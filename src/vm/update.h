@@ -16,12 +16,12 @@ __attribute__((warn_unused_result)) int vm_set_disk_file(struct vm *vm, const ch
 							 const char *path, struct err *err);
 
 __attribute__((warn_unused_result)) int vm_set_disk_limits(struct vm *vm, const char *id,
-							   const struct rate_limiter_config *limits,
+							   const struct rate_limiter_change *limits,
 							   struct err *err);
 
 __attribute__((warn_unused_result)) int vm_set_net_limits(struct vm *vm, const char *id,
-							  const struct rate_limiter_config *rx,
-							  const struct rate_limiter_config *tx,
+							  const struct rate_limiter_change *rx,
+							  const struct rate_limiter_change *tx,
 							  struct err *err);
 
 /** The balloon, for the functions of virtio/balloon.h; NULL when the machine has none. */

@@ -173,7 +173,7 @@ static void give_buffers(struct model *m, uint8_t n)
 /* Ports of a connection there is, or any of a few. */
 static void choose_ports(struct model *m, uint8_t how, struct vsock_hdr *hdr)
 {
-	const struct vsock_conn *conn = &m->vsock.conns[how % 8];
+	const struct vsock_conn *conn = &m->vsock.table.conns[how % 8];
 
 	hdr->dst_port = how / 8 % 4;
 	hdr->src_port = how / 32;
@@ -200,7 +200,7 @@ static void send_packet(struct model *m, const uint8_t *step)
 		.op = step[1] % 9,
 		.flags = step[1] / 9,
 		.buf_alloc = choose_number(step[3]) << 8,
-		.fwd_cnt = m->vsock.conns[step[2] % 8].tx_cnt,
+		.fwd_cnt = m->vsock.table.conns[step[2] % 8].tx_cnt,
 	};
 	uint32_t sent = choose_number(step[4]) % (TX_BYTES - HDR);
 	uint32_t cut = step[5];
@@ -232,11 +232,11 @@ static void send_packet(struct model *m, const uint8_t *step)
 /* A reset leaves nothing; clients that nobody has accepted yet are the next driver's. */
 static void boot(struct model *m)
 {
-	const struct vsock *vsock = &m->vsock;
+	const struct vsock_table *table = &m->vsock.table;
 
 	rig_write32(&m->d.mmio, 0x70, 0);
-	ASSERT(vsock->n_handshakes == 0 && TAILQ_EMPTY(&vsock->sending) &&
-	       TAILQ_EMPTY(&vsock->timed) && vsock->n_resets == 0 && vsock->n_full == 0);
+	ASSERT(table->n_handshakes == 0 && TAILQ_EMPTY(&table->sending) &&
+	       TAILQ_EMPTY(&table->timed) && m->vsock.rx.n_resets == 0 && table->n_full == 0);
 	driver_boot(&m->d, 0);
 	m->n_flows = 0;
 }
@@ -350,11 +350,11 @@ static void take_step(struct model *m, const uint8_t *step)
 
 static void check(const struct model *m)
 {
-	const struct vsock *vsock = &m->vsock;
+	const struct vsock_table *table = &m->vsock.table;
 
-	ASSERT(vsock->n_handshakes <= VSOCK_HANDSHAKES_MAX);
-	for (unsigned int i = 0; i < vsock->n_used; i++) {
-		const struct vsock_conn *conn = &vsock->conns[i];
+	ASSERT(table->n_handshakes <= VSOCK_HANDSHAKES_MAX);
+	for (unsigned int i = 0; i < table->n_used; i++) {
+		const struct vsock_conn *conn = &table->conns[i];
 
 		ASSERT(conn->ring_used <= conn->buf_alloc);
 		ASSERT(conn->is_sending == (conn->pending != 0));

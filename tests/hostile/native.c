@@ -61,7 +61,7 @@ struct swallow {
 };
 
 /* virtio 1.2, 5.1.6 */
-struct net_header {
+struct frame_header {
 	uint8_t flags;
 	uint8_t gso_type;
 	uint16_t hdr_len;
@@ -175,7 +175,7 @@ static bool port_beside(struct port *port, void (*fn)(void *ctx), void *ctx)
 
 static bool is_good_frame(const struct iovec *iov, unsigned int n)
 {
-	const struct net_header *header = iov[0].iov_base;
+	const struct frame_header *header = iov[0].iov_base;
 	unsigned int type = header->gso_type & ~0x80U;
 	size_t bytes = 0;
 

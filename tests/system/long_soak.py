@@ -4,6 +4,7 @@ import hashlib
 import random
 
 from televm import *
+from test_nets import NetCase, ping
 
 
 class Soak(TestCase):
@@ -90,3 +91,16 @@ class Soak(TestCase):
             self.ask_linux("head -c 100000000 /dev/zero >/tmp/much")
             self.started.clear()
         self.assertLess(before - available(), 64 << 10)
+
+
+class Flood(NetCase):
+    alone = True
+
+    def test_a_minute(self):
+        """As many frames as the host can send, for a minute; then the guest answers as ever. N03"""
+        for harts in (1, 4):
+            with self.subTest(harts=harts):
+                vm, _, net = self.talk_to_net(harts=harts)
+                self.assertGreater(self.flood(net, 60), 1000)
+                ping(f"{net}.2")
+                self.power_off(vm)

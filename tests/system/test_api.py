@@ -126,19 +126,24 @@ class Operations(ApiTestCase):
         vm.start_instance()
         self.assert_state(vm, "Running")
         self.try_all(vm, RUNNING)
-        self.refused(vm, "PUT", "/actions", {"action_type": "InstanceStart"}, NOT_AFTER)
-        vm.do("PUT", "/actions", {"action_type": "FlushMetrics"})
+        self.try_actions_after_the_start(vm)
         vm.do("PATCH", "/vm", {"state": "Resumed"})
         self.assert_state(vm, "Running")
         vm.do("PATCH", "/vm", {"state": "Paused"})
         vm.do("PATCH", "/vm", {"state": "Paused"})
         self.assert_state(vm, "Paused")
         self.try_all(vm, PAUSED)
-        vm.do("PUT", "/actions", {"action_type": "FlushMetrics"})
+        self.try_actions_after_the_start(vm)
         self.assert_state(vm, "Paused")
         vm.do("PATCH", "/vm", {"state": "Resumed"})
         self.assert_state(vm, "Running")
         self.assert_changes_are_kept(vm)
+
+    def try_actions_after_the_start(self, vm):
+        self.refused(vm, "PUT", "/actions", {"action_type": "InstanceStart"}, NOT_AFTER)
+        self.refused(vm, "PUT", "/actions", {"action_type": "SendCtrlAltDel"},
+                     "Internal VMM error: the guest has no driver for the power key")
+        vm.do("PUT", "/actions", {"action_type": "FlushMetrics"})
 
     def assert_changes_are_kept(self, vm):
         config = vm.do("GET", "/vm/config")

@@ -6,6 +6,7 @@ import socket
 
 from api import *
 from test_nets import NetCase
+from test_vsock import VsockCase
 
 DAY_MS = 24 * 3600 * 1000
 SIZE = 4 * MIB
@@ -102,8 +103,8 @@ class Pauser(threading.Thread):
         self.case.assertGreater(self.count, 2, "it was hardly paused")
 
 
-class Control(ControlCase, NetCase):
-    weight = 9
+class Control(ControlCase, NetCase, VsockCase):
+    weight = 10
 
     def pausing(self, vm):
         pauser = Pauser(self, vm)
@@ -197,10 +198,36 @@ class Control(ControlCase, NetCase):
         host("ping", "-q", "-c", "3", "-i", "0.2", "-W", "1", f"{net}.2", status=None)
         lost = host("ping", "-q", "-c", "2", "-W", "1", f"{net}.2", status=None)
         self.assertIn("100% packet loss", lost)
+        # What is not named goes on as it was: no new token.
+        self.change(vm, "/network-interfaces/net", "PATCH", iface_id="net", rx_rate_limiter={"ops": None},
+                    tx_rate_limiter={})
+        lost = host("ping", "-q", "-c", "2", "-W", "1", f"{net}.2", status=None)
+        self.assertIn("100% packet loss", lost)
         self.change(vm, "/network-interfaces/net", "PATCH", iface_id="net",
                     tx_rate_limiter={"ops": {"size": 0, "refill_time": 0}})
         eventually("pings come through again",
                    lambda: " 0% packet loss" in host("ping", "-q", "-c", "1", "-W", "10", f"{net}.2", status=None), PATIENCE)
+        self.power_off(vm)
+
+    def test_sockets(self):
+        """Paused while vsock connections are open and bytes go both ways. What comes meanwhile waits. V07"""
+        self.path = f"{self.folder()}/v"
+        data = os.urandom(SIZE)
+        vm = self.run_api(stdin="pipe")
+        self.configure_linux(vm, TALK, harts=2)
+        self.change(vm, "/vsock", guest_cid=3, uds_path=self.path)
+        self.start_talking(vm)
+        self.listen_in_guest(vm)
+        stream = self.connect()
+        for word in (b"one", b"two"):
+            self.set_paused(vm, True)
+            stream.sendall(word)
+            self.set_paused(vm, False)
+            self.assertEqual(stream.recv(len(word), socket.MSG_WAITALL), word)
+        pauser = self.pausing(vm)
+        self.assertTrue(self.converse(self.connect(), data) == data)
+        pauser.stop()
+        self.assertEqual(self.converse(stream, b"the same as before"), b"the same as before")
         self.power_off(vm)
 
 

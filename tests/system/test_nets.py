@@ -39,6 +39,18 @@ class NetCase(TestCase):
         self.configure(vm, net)
         return vm, name, net
 
+    def flood(self, net, seconds=1.5):
+        """As many datagrams as the host can send, small and large, to a port where nobody listens."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            end = time.monotonic() + seconds
+            count = 0
+            while time.monotonic() < end:
+                for size in (1, 18, 600, 1472):
+                    with contextlib.suppress(OSError):
+                        sender.sendto(bytes(size), (f"{net}.2", 9))
+                        count += 1
+        return count
+
 
 class Tap(NetCase):
     weight = 9
@@ -148,18 +160,6 @@ class Tap(NetCase):
             thread.join(PATIENCE)
         self.assertEqual(list(got.values()), [want, want])
         self.power_off(vm)
-
-    def flood(self, net, seconds=1.5):
-        """As many datagrams as the host can send, small and large, to a port where nobody listens."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            end = time.monotonic() + seconds
-            count = 0
-            while time.monotonic() < end:
-                for size in (1, 18, 600, 1472):
-                    with contextlib.suppress(OSError):
-                        sender.sendto(bytes(size), (f"{net}.2", 9))
-                        count += 1
-        return count
 
     def test_flood(self):
         for harts in (1, 4):

@@ -517,6 +517,80 @@ static void requests_are_counted(void **state)
 				strstr(after, "\"drive_fails\""));
 }
 
+/* ---- the log ---- */
+
+/* What the log of the rig has to say, from `log_at` on. */
+static const char *read_log(struct api_rig *rig)
+{
+	static char log[16384];
+	int fd = open(api_rig_path(rig, "log"), O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, log, sizeof(log) - 1);
+
+	assert_true(n >= 0);
+	log[n] = '\0';
+	close(fd);
+	return log;
+}
+
+static void log_at(struct api_rig *rig, const char *level)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body), "{\"log_path\": \"%s\", \"level\": \"%s\"}",
+		 api_rig_path(rig, "log"), level);
+	api_rig_expect(rig, "PUT", "/logger", body, 204, "");
+}
+
+/* A template is long: only who wants to see much sees it. */
+static void a_processor_is_logged_in_debugging(void **state)
+{
+	static const char body[] = "{\"isa_extensions_off\": [\"v\"]}";
+	struct api_rig *rig = *state;
+
+	log_at(rig, "info");
+	api_rig_expect(rig, "PUT", "/cpu-config", body, 204, "");
+	assert_non_null(
+		strstr(read_log(rig), "The API server received a Put request on \"/cpu-config\""));
+	assert_null(strstr(read_log(rig), "isa_extensions_off"));
+	log_at(rig, "debug");
+	api_rig_expect(rig, "PUT", "/cpu-config", body, 204, "");
+	log_at(rig, "off");
+	assert_non_null(strstr(read_log(rig), "isa_extensions_off"));
+}
+
+static void metadata_is_not_logged(void **state)
+{
+	struct api_rig *rig = *state;
+
+	log_at(rig, "debug");
+	api_rig_expect(rig, "PUT", "/mmds", "{\"a\": \"hunter\"}", 204, "");
+	api_rig_expect(rig, "PATCH", "/mmds", "{\"a\": \"hunter\"}", 204, "");
+	api_rig_expect(rig, "PUT", "/mmds/a", "{\"a\": \"hunter\"}", 400, "Invalid request method");
+	api_rig_expect(rig, "PUT", "/mmds", "{\"a\": hunter}", 400, "hunter");
+	api_rig_expect(rig, "PATCH", "/mmds", "{\"hunter\": 1, \"hunter\": 1}", 400, "hunter");
+	log_at(rig, "off");
+	assert_non_null(
+		strstr(read_log(rig), "The API server received a Put request on \"/mmds\"."));
+	assert_non_null(strstr(read_log(rig), "Message: An error occurred when deserializing the "
+					      "json body of a request.\n"));
+	assert_null(strstr(read_log(rig), "hunter"));
+}
+
+static void smt_is_taken_with_a_warning(void **state)
+{
+	struct api_rig *rig = *state;
+
+	log_at(rig, "warn");
+	api_rig_expect(rig, "PUT", "/machine-config",
+		       "{\"vcpu_count\": 3, \"mem_size_mib\": 64, \"smt\": false}", 204, "");
+	assert_string_equal(read_log(rig), "");
+	api_rig_expect(rig, "PUT", "/machine-config",
+		       "{\"vcpu_count\": 3, \"mem_size_mib\": 64, \"smt\": true}", 204, "");
+	log_at(rig, "off");
+	assert_non_null(strstr(read_log(rig), "smt is accepted and means nothing"));
+	api_rig_expect(rig, "GET", "/machine-config", NULL, 200, "\"smt\":true");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -546,6 +620,9 @@ int main(void)
 		TEST(what_needs_a_machine_is_refused),
 		TEST(what_there_is_not_says_so),
 		TEST(requests_are_counted),
+		TEST(a_processor_is_logged_in_debugging),
+		TEST(metadata_is_not_logged),
+		TEST(smt_is_taken_with_a_warning),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -372,6 +372,39 @@ static void pipelined_requests_wait_in_the_socket(void **state)
 	close(fd);
 }
 
+static unsigned int count_answers(int fd)
+{
+	char buf[65536];
+	ssize_t len = recv(fd, buf, sizeof(buf) - 1, 0);
+	unsigned int n = 0;
+
+	buf[len > 0 ? len : 0] = '\0';
+	for (const char *at = buf; (at = strstr(at, "HTTP/1.1 200 ")) != NULL; at++)
+		n++;
+	return n;
+}
+
+/* What the devices have to do comes between two requests, however many wait. */
+static void a_turn_of_the_loop_does_one_request(void **state)
+{
+	struct api_rig *rig = *state;
+	enum { N = 50 };
+	int fd = api_rig_connect(rig);
+
+	for (unsigned int i = 0; i < N; i++)
+		assert_int_equal(send(fd, version_request, strlen(version_request), MSG_NOSIGNAL),
+				 strlen(version_request));
+	for (unsigned int n = 0; n < N;) {
+		unsigned int n_answers;
+
+		event_base_loop(rig->base, EVLOOP_ONCE);
+		n_answers = count_answers(fd);
+		assert_in_range(n_answers, 0, 1);
+		n += n_answers;
+	}
+	close(fd);
+}
+
 static void the_eleventh_client_is_turned_away(void **state)
 {
 	struct api_rig *rig = *state;
@@ -519,6 +552,7 @@ int main(void)
 		TEST_IMPATIENT(who_never_reads_is_dropped),
 		TEST_IMPATIENT(a_quiet_connection_is_kept),
 		TEST(pipelined_requests_wait_in_the_socket),
+		TEST(a_turn_of_the_loop_does_one_request),
 		TEST(the_eleventh_client_is_turned_away),
 		TEST(what_is_not_http_is_answered_and_closed),
 		TEST(a_body_over_the_limit_is_refused_unread),

@@ -1564,7 +1564,8 @@ static void another_file(void **state)
 static void other_limits(void **state)
 {
 	struct bench *b = bench_of(state);
-	const struct rate_limiter_config limits = { 0 };
+	const struct token_bucket_config off = { 0 };
+	const struct rate_limiter_change none = { &off, &off };
 	struct driver_used used;
 	struct err err;
 
@@ -1572,7 +1573,7 @@ static void other_limits(void **state)
 	for (int i = 0; i < 10; i++)
 		add_request(b, IN, 0, 512);
 	driver_kick(&b->d, 0);
-	assert_int_equal(blk_set_limits(&b->blk, &limits, &err), 0);
+	assert_int_equal(blk_set_limits(&b->blk, &none, &err), 0);
 	for (int i = 0; i < 10; i++)
 		assert_true(wait_used(b, &used));
 }
@@ -1581,7 +1582,7 @@ static void what_is_counted(void **state)
 {
 	struct bench *b = bench_of(state);
 	const struct metrics_block *counts = &b->blk.metrics;
-	const struct rate_limiter_config none = { 0 };
+	const struct rate_limiter_change none = { 0 };
 	struct err err;
 
 	driver_boot(&b->d, F_FLUSH);

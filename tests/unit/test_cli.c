@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -752,6 +753,45 @@ static void closed_standard_descriptors(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* As many as a guest may have sockets, where that is permitted; nothing is taken away. */
+static void more_descriptors(void **state)
+{
+	static const struct {
+		rlim_t soft;
+		rlim_t hard;
+		rlim_t after;
+	} cases[] = {
+		{ 200, 4000, 2048 },
+		{ 200, 300, 300 },
+		{ 3000, 4000, 3000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct rlimit before = { cases[i].soft, cases[i].hard };
+		struct rlimit after;
+		int status;
+		pid_t pid;
+
+		fflush(stdout);
+		pid = fork();
+		if (pid == 0) {
+			static char name[] = "televm";
+			static char flag[] = "--version";
+			char *argv[] = { name, flag, NULL };
+
+			close(STDOUT_FILENO);
+			if (setrlimit(RLIMIT_NOFILE, &before) != 0 || cli_main(2, argv) != 0 ||
+			    getrlimit(RLIMIT_NOFILE, &after) != 0 ||
+			    after.rlim_cur != cases[i].after || after.rlim_max != cases[i].hard)
+				_exit(1);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+}
+
 /* \return the wait status of `televm FLAG` whose standard output or error nobody reads */
 static int run_unread(int fd, char *flag)
 {
@@ -807,6 +847,7 @@ int main(void)
 		cmocka_unit_test(bad_arguments_and_bad_configuration),
 		cmocka_unit_test(exit_status_of_a_run),
 		cmocka_unit_test(closed_standard_descriptors),
+		cmocka_unit_test(more_descriptors),
 		cmocka_unit_test(a_reader_that_is_gone),
 	};
 

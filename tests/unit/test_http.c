@@ -165,6 +165,29 @@ static void lines_and_heads_have_limits(void **state)
 	assert_int_equal(parse_line_of(1 << 20), -EINVAL);
 }
 
+/* Of a head of \p len bytes, all there at once, whose lines are short. */
+static ssize_t find_end_of(size_t len)
+{
+	char *text = malloc(len);
+	ssize_t ret;
+
+	assert_non_null(text);
+	memset(text, 'a', len);
+	for (size_t i = 100; i < len; i += 100)
+		memcpy(text + i - 2, "\r\n", 2);
+	memcpy(text + len - 4, "\r\n\r\n", 4);
+	ret = http_find_head_end(text, len, 0);
+	free(text);
+	return ret;
+}
+
+static void a_whole_head_has_a_limit(void **state)
+{
+	(void)state;
+	assert_int_equal(find_end_of(HTTP_HEAD_MAX), HTTP_HEAD_MAX);
+	assert_int_equal(find_end_of(HTTP_HEAD_MAX + 1), -EINVAL);
+}
+
 static void the_end_is_found_however_the_bytes_come(void **state)
 {
 	static const char text[] = "PUT /a HTTP/1.1\r\nContent-Length: 4\r\n\r\n\n\0\r\n";
@@ -194,6 +217,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_request_is_refused),
 		cmocka_unit_test(a_nul_is_refused_where_it_comes),
 		cmocka_unit_test(lines_and_heads_have_limits),
+		cmocka_unit_test(a_whole_head_has_a_limit),
 		cmocka_unit_test(the_end_is_found_however_the_bytes_come),
 	};
 

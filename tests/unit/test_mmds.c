@@ -131,6 +131,7 @@ static void a_file_is_loaded(void **state)
 {
 	struct mmds mmds = { 0 };
 	char path[] = "/tmp/televm-mmds-XXXXXX";
+	char spaces[16 * 20 + 2] = "";
 	int fd = mkstemp(path);
 
 	(void)state;
@@ -142,6 +143,14 @@ static void a_file_is_loaded(void **state)
 	assert_int_equal(load(&mmds, path, "{ \"a\": 1"), -EINVAL);
 	assert_int_equal(load(&mmds, path, "[1]"), -EINVAL);
 	assert_int_equal(load(&mmds, path, "{\"a\":\"0123456789012345\"}"), -EFBIG);
+	/* White space is not kept, but has its limit too. */
+	memset(spaces, ' ', sizeof(spaces) - 1);
+	memcpy(spaces, "{}", 2);
+	assert_int_equal(load(&mmds, path, spaces), -EINVAL);
+	spaces[16 * 20] = '\0';
+	spaces[1] = ' ';
+	memcpy(spaces + 16 * 20 - 9, "\"a\": 2 }", 9);
+	assert_int_equal(load(&mmds, path, spaces), 0);
 	assert_int_equal(json_object_size(mmds_get(&mmds)), 1);
 	unlink(path);
 	assert_int_equal(mmds_load_file(&mmds, path, NULL), -ENOENT);

@@ -498,6 +498,50 @@ static void one_byte_descriptors(void **state)
 		assert_int_equal(rig->bytes[i], i);
 }
 
+static void guest_sends_from(struct rig *rig, const uint8_t mac[6])
+{
+	uint8_t *at = driver_ptr(&rig->d, rig->frame);
+	const struct driver_buf bufs[] = {
+		/* the address in two pieces */
+		{ rig->frame, HEADER + 9, false },
+		{ rig->frame + HEADER + 9, 51, false },
+	};
+
+	memset(at, 0, HEADER + 60);
+	memcpy(at + HEADER + 6, mac, 6);
+	driver_add(&rig->d, TX, bufs, 2);
+	driver_kick(&rig->d, TX);
+	expect_sent(rig, 1);
+}
+
+/* N07: frames from elsewhere are counted, where it is known what is elsewhere. Guests bridge. */
+static void addresses_of_others(void **state)
+{
+	struct rig *rig = *state;
+	const struct net_config random = { .id = "n0" };
+	uint8_t other[6];
+	struct header header;
+
+	memcpy(other, plain.mac, 6);
+	other[5]++;
+	driver_boot(&rig->d, 0);
+	guest_sends_from(rig, plain.mac);
+	assert_int_equal(rig->net.metrics.tx_spoofed_mac_count, 0);
+	guest_sends_from(rig, other);
+	assert_int_equal(rig->net.metrics.tx_spoofed_mac_count, 1);
+	assert_int_equal(host_receives(rig, &header), 60);
+	assert_int_equal(host_receives(rig, &header), 60);
+	assert_memory_equal(rig->bytes + HEADER + 6, other, 6);
+	/* What is no frame is from nowhere. */
+	guest_sends(rig, (struct header){ 0 }, 13, 0);
+	assert_int_equal(rig->net.metrics.tx_spoofed_mac_count, 1);
+
+	restart(rig, &random);
+	driver_boot(&rig->d, 0);
+	guest_sends_from(rig, other);
+	assert_int_equal(rig->net.metrics.tx_spoofed_mac_count, 0);
+}
+
 struct header_case {
 	struct header header;
 	uint64_t features;
@@ -1413,7 +1457,8 @@ static void limits_and_a_full_back_end(void **state)
 static void limits_are_lifted(void **state)
 {
 	struct rig *rig = *state;
-	static const struct rate_limiter_config none;
+	static const struct token_bucket_config off;
+	static const struct rate_limiter_change none = { &off, &off };
 	struct net_config config = limited;
 	struct err err;
 
@@ -1517,6 +1562,7 @@ int main(void)
 		TEST(sends),
 		TEST(sizes_of_sent_frames),
 		TEST(one_byte_descriptors),
+		TEST(addresses_of_others),
 		TEST(headers_that_cannot_be),
 		TEST(headers_that_can),
 		TEST(sending_waits),

@@ -336,8 +336,10 @@ static void no_spin(void **state)
 static void other_limits_let_the_waiting_go(void **state)
 {
 	struct rig *rig = *state;
-	const struct rate_limiter_config none = { 0 };
-	const struct rate_limiter_config bad = { .ops = { .size = 1 } };
+	const struct token_bucket_config off = { 0 };
+	const struct token_bucket_config endless = { .size = 1 };
+	const struct rate_limiter_change none = { &off, &off };
+	const struct rate_limiter_change bad = { .ops = &endless };
 
 	limit_bytes(rig, 1000, 0, SLOW_MS);
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
@@ -353,7 +355,8 @@ static void other_limits_let_the_waiting_go(void **state)
 static void a_limit_set_later(void **state)
 {
 	struct rig *rig = *state;
-	const struct rate_limiter_config one = { .ops = { .size = 1, .refill_ms = SLOW_MS } };
+	const struct token_bucket_config bucket = { .size = 1, .refill_ms = SLOW_MS };
+	const struct rate_limiter_change one = { .ops = &bucket };
 
 	limit_bytes(rig, 0, 0, 0);
 	assert_int_equal(rate_limiter_set(&rig->limiter, &one, NULL), 0);
@@ -362,6 +365,33 @@ static void a_limit_set_later(void **state)
 	assert_int_equal(rate_limiter_set(&rig->limiter, &one, NULL), 0); /* full again */
 	wait_for_ready(rig);
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
+}
+
+static void what_is_not_named_goes_on(void **state)
+{
+	struct rig *rig = *state;
+	const struct token_bucket_config bytes = { 1000, 500, SLOW_MS };
+	const struct token_bucket_config ops = { 10, 0, SLOW_MS };
+	struct rate_limiter_config told = { bytes, { 0 } };
+
+	limit_bytes(rig, 1000, 500, SLOW_MS);
+	assert_true(rate_limiter_take(&rig->limiter, 1500));
+	/* Neither full again nor with another burst. */
+	assert_int_equal(rate_limiter_set(&rig->limiter, &(struct rate_limiter_change){ 0 }, NULL),
+			 0);
+	assert_int_equal(
+		rate_limiter_set(&rig->limiter, &(struct rate_limiter_change){ .ops = &ops }, NULL),
+		0);
+	rate_limiter_config_change(&told, &(struct rate_limiter_change){ .ops = &ops });
+	assert_memory_equal(&told.bandwidth, &bytes, sizeof(bytes));
+	assert_memory_equal(&told.ops, &ops, sizeof(ops));
+	assert_false(rate_limiter_take(&rig->limiter, 1));
+	assert_int_equal(rate_limiter_set(&rig->limiter,
+					  &(struct rate_limiter_change){ .bandwidth = &bytes },
+					  NULL),
+			 0);
+	wait_for_ready(rig);
+	assert_true(rate_limiter_take(&rig->limiter, 1500));
 }
 
 /* Of a bucket by itself, which drops what it has no tokens for. */
@@ -406,6 +436,7 @@ int main(void)
 		TEST(no_spin),
 		TEST(other_limits_let_the_waiting_go),
 		TEST(a_limit_set_later),
+		TEST(what_is_not_named_goes_on),
 		TEST(some_of_many),
 	};
 

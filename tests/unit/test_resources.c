@@ -1,6 +1,7 @@
 #include "vm/resources.h"
 
 #include "backend/disk.h"
+#include "backend/netdev.h"
 #include "backend/unix_listener.h"
 #include "riscv/image.h"
 #include "test.h"
@@ -8,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +140,49 @@ static void disks_have_their_number(void **state)
 	vm_resources_free(resources);
 }
 
+static bool is_tap_taken(const char *tap)
+{
+	struct config_net net = { .id = (char[]){ "taken" }, .tap = (char *)(uintptr_t)tap };
+	struct netdev *netdev = NULL;
+	int ret = vm_resources_take_net(NULL, &net, &netdev, &err);
+
+	assert_true(ret == 0 || ret == -EBUSY);
+	netdev_free(netdev);
+	return ret != 0;
+}
+
+/* In a network namespace of its own, so that no other machine's taps are near. */
+static void a_tap_stays_and_moves(void **state)
+{
+	struct vm_resources *resources = vm_resources_new();
+	struct config_net net = { .id = (char[]){ "x" }, .tap = (char[]){ "tap-a" } };
+	struct config_net other = { .id = (char[]){ "y" }, .tap = (char[]){ "tap-a" } };
+	struct netdev *netdev = NULL;
+
+	(void)state;
+	if (unshare(CLONE_NEWNET) != 0 || access("/dev/net/tun", R_OK | W_OK) != 0) {
+		vm_resources_free(resources);
+		skip();
+	}
+	assert_int_equal(vm_resources_open_net(resources, &net, &err), 0);
+	/* The same tap again is the one that is open, and nobody else's. */
+	assert_int_equal(vm_resources_open_net(resources, &net, &err), 0);
+	assert_int_equal(vm_resources_open_net(resources, &other, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "net 'y'"));
+	/* One that cannot be opened leaves it. */
+	net.tap = (char[]){ "no/name" };
+	assert_int_not_equal(vm_resources_open_net(resources, &net, &err), 0);
+	assert_true(is_tap_taken("tap-a"));
+	net.tap = (char[]){ "tap-b" };
+	assert_int_equal(vm_resources_open_net(resources, &net, &err), 0);
+	assert_false(is_tap_taken("tap-a"));
+	assert_int_equal(vm_resources_take_net(resources, &net, &netdev, &err), 0);
+	vm_resources_free(resources);
+	assert_true(is_tap_taken("tap-b"));
+	netdev_free(netdev);
+	assert_false(is_tap_taken("tap-b"));
+}
+
 static void a_socket_stays_and_moves(void **state)
 {
 	struct vm_resources *resources = vm_resources_new();
@@ -215,6 +260,7 @@ int main(void)
 		cmocka_unit_test(a_disk_is_locked_until_it_is_let_go),
 		cmocka_unit_test(a_disk_replaces_the_one_of_its_name),
 		cmocka_unit_test(disks_have_their_number),
+		cmocka_unit_test(a_tap_stays_and_moves),
 		cmocka_unit_test(a_socket_stays_and_moves),
 		cmocka_unit_test(output_needs_no_reader),
 		cmocka_unit_test(a_kernel_that_is_none_is_told_of),

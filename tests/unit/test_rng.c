@@ -172,6 +172,8 @@ static void limited(void **state)
 	struct rig *rig = *state;
 	struct driver *d = &rig->d;
 	const struct rate_limiter_config limits = { .bandwidth = { 16, 0, SLOW_MS } };
+	const struct token_bucket_config off = { 0 };
+	const struct rate_limiter_change no_limit = { &off, &off };
 	struct driver_buf buf;
 	struct driver_used used;
 	uint16_t heads[2];
@@ -187,8 +189,7 @@ static void limited(void **state)
 	assert_false(driver_take_used(d, 0, &used));
 	driver_kick(d, 0);
 	assert_false(driver_take_used(d, 0, &used));
-	assert_int_equal(
-		rate_limiter_set(&rig->rng.limiter, &(struct rate_limiter_config){ 0 }, NULL), 0);
+	assert_int_equal(rate_limiter_set(&rig->rng.limiter, &no_limit, NULL), 0);
 	event_base_loop(d->base, EVLOOP_ONCE);
 	driver_settle(d);
 	assert_int_equal(take(d, heads[1]), 16);
@@ -202,6 +203,7 @@ static void reset_while_waiting(void **state)
 	struct rig *rig = *state;
 	struct driver *d = &rig->d;
 	const struct rate_limiter_config limits = { .ops = { 1, 0, SLOW_MS } };
+	const struct rate_limiter_change full = { &limits.bandwidth, &limits.ops };
 	struct driver_buf buf;
 	struct driver_used used;
 	uint16_t head;
@@ -213,7 +215,7 @@ static void reset_while_waiting(void **state)
 	driver_add(d, 0, &buf, 1);
 	driver_kick(d, 0);
 	rig_write32(&d->mmio, 0x70, 0);
-	assert_int_equal(rate_limiter_set(&rig->rng.limiter, &limits, NULL), 0);
+	assert_int_equal(rate_limiter_set(&rig->rng.limiter, &full, NULL), 0);
 	event_base_loop(d->base, EVLOOP_ONCE);
 	driver_settle(d);
 	driver_boot(d, 0);

@@ -30,7 +30,7 @@ enum {
 	RX_DATA = 4096,
 	RX_BYTES = HDR + RX_DATA,
 	RX_BUFFERS = 64,
-	TX_BYTES = HDR + 140000,
+	TX_BYTES = HDR + VSOCK_BUFFER_MAX + 1000,
 	CREDIT = 1 << 30,
 	SHORT_MS = 50,
 };
@@ -277,7 +277,7 @@ static void expect_eof(int fd)
 /* Nothing in the device's part of the loop is ready: it does not spin. */
 static void expect_rest(struct bench *b)
 {
-	struct pollfd pollfd = { .fd = b->vsock.epoll_fd, .events = POLLIN };
+	struct pollfd pollfd = { .fd = b->vsock.table.epoll_fd, .events = POLLIN };
 
 	driver_settle(&b->d);
 	assert_int_equal(poll(&pollfd, 1, 0), 0);
@@ -296,14 +296,14 @@ static unsigned int n_open(const struct bench *b)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < b->vsock.n_used; i++)
-		n += b->vsock.conns[i].state != VSOCK_CONN_CLOSED;
+	for (unsigned int i = 0; i < b->vsock.table.n_used; i++)
+		n += b->vsock.table.conns[i].state != VSOCK_CONN_CLOSED;
 	return n;
 }
 
 static const struct vsock_conn *first_open(const struct bench *b)
 {
-	const struct vsock_conn *conn = b->vsock.conns;
+	const struct vsock_conn *conn = b->vsock.table.conns;
 
 	while (conn->state == VSOCK_CONN_CLOSED)
 		conn++;
@@ -439,7 +439,7 @@ static void from_the_host(void **state)
 	packet = expect(b, RW);
 	assert_int_equal(packet.len, 5);
 	assert_memory_equal(packet.data, "hello", 5);
-	assert_int_equal(packet.buf_alloc, 131072);
+	assert_int_equal(packet.buf_alloc, VSOCK_BUFFER_MAX);
 	send_data(b, port, 52, "world", 5);
 	expect_text(fd, "world");
 	close(fd);
@@ -710,6 +710,21 @@ static void hundred_connections(void **state)
 
 /* ---- credit ---- */
 
+static void fill_host(struct bench *b, uint32_t host, uint32_t guest, const struct vsock_conn *conn)
+{
+	static const uint8_t bytes[4096];
+	bool was_buffer_kept = b->keeps_buffers;
+	struct packet packet;
+
+	b->keeps_buffers = false;
+	while (conn->state == VSOCK_CONN_ESTABLISHED && conn->ring_used < conn->buf_alloc) {
+		send_data(b, host, guest, bytes, MIN(4096, conn->buf_alloc - conn->ring_used));
+		while (take(b, &packet))
+			assert_int_equal(packet.op, CREDIT_UPDATE);
+	}
+	b->keeps_buffers = was_buffer_kept;
+}
+
 /* Ours: the guest reads slowly. */
 static void guest_credit(void **state)
 {
@@ -784,6 +799,55 @@ static void nonsense_credit(void **state)
 	close(fd);
 }
 
+/* 4 GiB have gone each way, nearly. All counts go round, and nobody is cut off or held up. */
+static void counts_that_wrap(void **state)
+{
+	enum { BEFORE = 5000, N_BYTES = 4 * BEFORE };
+	static const uint8_t bytes[1000];
+	struct bench *b = *state;
+	struct vsock_conn *conn;
+	uint8_t got[sizeof(bytes)];
+	struct packet packet;
+	size_t n_came = 0;
+	int fd;
+
+	boot(b);
+	b->buf_alloc = 3000;
+	b->fwd_cnt = UINT32_MAX - BEFORE;
+	fd = open_from_guest(b, 77, 1000);
+	conn = &b->vsock.table.conns[0];
+	conn->tx_cnt = b->fwd_cnt;
+	conn->fwd_cnt = UINT32_MAX - BEFORE;
+	conn->told_cnt = conn->fwd_cnt;
+	send_op(b, CREDIT_UPDATE, 77, 1000);
+	for (unsigned int i = 0; i < N_BYTES / sizeof(bytes); i++) {
+		assert_int_equal(send(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+		driver_settle(&b->d);
+		packet = expect(b, RW);
+		n_came += packet.len;
+		b->fwd_cnt += packet.len;
+		send_data(b, 77, 1000, bytes, sizeof(bytes));
+		assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), sizeof(got));
+	}
+	assert_int_equal(n_came, N_BYTES);
+	assert_int_equal(conn->tx_cnt, N_BYTES - BEFORE - 1);
+	assert_int_equal(conn->fwd_cnt, N_BYTES - BEFORE - 1);
+	/* The credit ends at the same byte as ever, on both sides of the wrap. */
+	b->fwd_cnt = UINT32_MAX - 999;
+	conn->tx_cnt = UINT32_MAX - 999;
+	send_op(b, CREDIT_UPDATE, 77, 1000);
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(send(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	driver_settle(&b->d);
+	assert_int_equal(expect(b, RW).len, 3000);
+	expect(b, CREDIT_REQUEST);
+	expect_nothing(b);
+	fill_host(b, 77, 1000, conn);
+	send_op(b, CREDIT_REQUEST, 77, 1000);
+	assert_int_equal(expect(b, CREDIT_UPDATE).fwd_cnt, conn->fwd_cnt);
+	close(fd);
+}
+
 /* One read of the socket fills several buffers, each a packet, and stops at the credit. */
 static void many_buffers_at_once(void **state)
 {
@@ -819,7 +883,7 @@ static void many_buffers_at_once(void **state)
 static void one_interrupt(void **state)
 {
 	struct bench *b = *state;
-	static const uint8_t bytes[70000];
+	static const uint8_t bytes[VSOCK_BUFFER_MAX / 2];
 	unsigned int n_raised;
 	int fd;
 
@@ -832,11 +896,30 @@ static void one_interrupt(void **state)
 	close(fd);
 }
 
+/* The host's kernel has room for more of the guest's bytes than by default, so that fewer go
+ * through the ring. */
+static void socket_is_wide(void **state)
+{
+	struct bench *b = *state;
+	socklen_t size = sizeof(int);
+	int by_default;
+	int ours;
+	int fd;
+
+	boot(b);
+	fd = open_from_guest(b, 77, 1000);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &by_default, &size), 0);
+	assert_int_equal(
+		getsockopt(b->vsock.table.conns[0].fd, SOL_SOCKET, SO_SNDBUF, &ours, &size), 0);
+	assert_true(ours > by_default);
+	close(fd);
+}
+
 /* The host's: V05. Its socket takes some, the ring the rest, and not a byte more. */
 static void host_credit(void **state)
 {
 	struct bench *b = *state;
-	static uint8_t bytes[131072];
+	static uint8_t bytes[VSOCK_BUFFER_MAX];
 	struct vsock_conn *conn;
 	struct packet packet = { 0 };
 	uint32_t n_sent = 0;
@@ -848,9 +931,9 @@ static void host_credit(void **state)
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
 	other = open_from_guest(b, 78, 1001);
-	conn = &b->vsock.conns[0];
-	while (packet.fwd_cnt + 131072 - n_sent > 0) {
-		uint32_t len = MIN(1000, packet.fwd_cnt + 131072 - n_sent);
+	conn = &b->vsock.table.conns[0];
+	while (packet.fwd_cnt + VSOCK_BUFFER_MAX - n_sent > 0) {
+		uint32_t len = MIN(1000, packet.fwd_cnt + VSOCK_BUFFER_MAX - n_sent);
 
 		for (uint32_t i = 0; i < len; i++)
 			bytes[i] = (uint8_t)((n_sent + i) * 7 >> 3);
@@ -858,12 +941,12 @@ static void host_credit(void **state)
 		n_sent += len;
 		while (take(b, &packet))
 			assert_int_equal(packet.op, CREDIT_UPDATE);
-		if (packet.fwd_cnt + 131072 - n_sent == 0) {
+		if (packet.fwd_cnt + VSOCK_BUFFER_MAX - n_sent == 0) {
 			send_op(b, CREDIT_REQUEST, 77, 1000);
 			packet = expect(b, CREDIT_UPDATE);
 		}
 	}
-	assert_int_equal(conn->ring_used, 131072);
+	assert_int_equal(conn->ring_used, VSOCK_BUFFER_MAX);
 	expect_rest(b);
 	/* Others do not mind. */
 	send_data(b, 78, 1001, "hi", 2);
@@ -881,25 +964,10 @@ static void host_credit(void **state)
 	assert_int_equal(conn->ring_used, 0);
 	while (take(b, &packet))
 		assert_int_equal(packet.op, CREDIT_UPDATE);
-	assert_true(n_sent - packet.fwd_cnt < 131072 / 2);
+	assert_true(n_sent - packet.fwd_cnt < VSOCK_BUFFER_MAX / 2);
 	expect_rest(b);
 	close(fd);
 	close(other);
-}
-
-static void fill_host(struct bench *b, uint32_t host, uint32_t guest, const struct vsock_conn *conn)
-{
-	static const uint8_t bytes[4096];
-	bool was_buffer_kept = b->keeps_buffers;
-	struct packet packet;
-
-	b->keeps_buffers = false;
-	while (conn->state == VSOCK_CONN_ESTABLISHED && conn->ring_used < conn->buf_alloc) {
-		send_data(b, host, guest, bytes, MIN(4096, conn->buf_alloc - conn->ring_used));
-		while (take(b, &packet))
-			assert_int_equal(packet.op, CREDIT_UPDATE);
-	}
-	b->keeps_buffers = was_buffer_kept;
 }
 
 static void more_than_the_credit(void **state)
@@ -909,7 +977,7 @@ static void more_than_the_credit(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
 	send_data(b, 77, 1000, "x", 1);
 	expect_on(b, RST, 77, 1000);
 	assert_int_equal(n_open(b), 0);
@@ -926,15 +994,15 @@ static void host_goes_with_bytes_waiting(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
-	n_sent = b->vsock.conns[0].fwd_cnt + b->vsock.conns[0].ring_used;
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
+	n_sent = b->vsock.table.conns[0].fwd_cnt + b->vsock.table.conns[0].ring_used;
 	b->buf_alloc = 0;
 	send_op(b, CREDIT_UPDATE, 77, 1000);
 	assert_int_equal(send(fd, "bye", 3, 0), 3);
 	close(fd);
 	packet = expect(b, SHUTDOWN);
 	assert_int_equal(packet.flags, NO_RECEIVE);
-	assert_int_equal(b->vsock.conns[0].ring_used, 0);
+	assert_int_equal(b->vsock.table.conns[0].ring_used, 0);
 	assert_int_equal(packet.fwd_cnt, n_sent); /* what was thrown away uses no credit */
 	expect_rest(b);
 	send_data(b, 77, 1000, "lost", 4); /* it crossed: no reason to be cut off */
@@ -1020,6 +1088,23 @@ static void guest_receives_no_more(void **state)
 	close(fd);
 }
 
+/* Nothing is read from it any more, and nothing is written: still its going is seen. */
+static void guest_receives_no_more_and_host_goes(void **state)
+{
+	struct bench *b = *state;
+	int fd;
+
+	boot(b);
+	fd = open_from_guest(b, 77, 1000);
+	send_shutdown(b, 77, 1000, NO_RECEIVE);
+	expect_nothing(b);
+	expect_rest(b);
+	close(fd);
+	expect_on(b, RST, 77, 1000);
+	assert_int_equal(n_open(b), 0);
+	expect_rest(b);
+}
+
 /* What the guest sent before it closed still arrives. */
 static void guest_closes_with_bytes_waiting(void **state)
 {
@@ -1032,8 +1117,8 @@ static void guest_closes_with_bytes_waiting(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
-	n_sent = b->vsock.conns[0].fwd_cnt + b->vsock.conns[0].ring_used;
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
+	n_sent = b->vsock.table.conns[0].fwd_cnt + b->vsock.table.conns[0].ring_used;
 	send_shutdown(b, 77, 1000, NEITHER);
 	expect_nothing(b);
 	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
@@ -1100,7 +1185,7 @@ static void bad_lengths(void **state)
 		uint32_t sent; /* as the buffers are */
 	} cases[] = {
 		{ RW, 10, 9 },
-		{ RW, 131073, 132000 },
+		{ RW, VSOCK_BUFFER_MAX + 1, VSOCK_BUFFER_MAX + 900 },
 		{ RW, UINT32_MAX, 100 },
 		{ RW, UINT32_MAX - 43, 0 },
 		{ SHUTDOWN, 1, 1 },
@@ -1109,7 +1194,7 @@ static void bad_lengths(void **state)
 		{ REQUEST, 1, 1 },
 		{ RESPONSE, 1, 0 },
 	};
-	static const uint8_t bytes[132000];
+	static const uint8_t bytes[VSOCK_BUFFER_MAX + 900];
 	struct bench *b = *state;
 	int listener;
 
@@ -1430,11 +1515,11 @@ static void memory_for_those_that_wait(void **state)
 	boot(b);
 	for (uint32_t i = 0; i < VSOCK_CONNS_MAX; i++)
 		send_op(b, REQUEST, 77, i);
-	assert_int_equal(b->vsock.n_full, VSOCK_FULL_BUFFERS);
+	assert_int_equal(b->vsock.table.n_full, VSOCK_FULL_BUFFERS);
 	send_op(b, RST, 77, 3);
-	assert_int_equal(b->vsock.n_full, VSOCK_FULL_BUFFERS - 1);
+	assert_int_equal(b->vsock.table.n_full, VSOCK_FULL_BUFFERS - 1);
 	rig_write32(&b->d.mmio, 0x70, 0);
-	assert_int_equal(b->vsock.n_full, 0);
+	assert_int_equal(b->vsock.table.n_full, 0);
 }
 
 /* More answers than there is room for: the guest's packets wait, none is lost. */
@@ -1644,7 +1729,7 @@ static void reset_closes_all(void **state)
 
 	boot(b);
 	fd = open_from_guest(b, 77, 1000);
-	fill_host(b, 77, 1000, &b->vsock.conns[0]);
+	fill_host(b, 77, 1000, &b->vsock.table.conns[0]);
 	open_from_host(b, 5, &client);
 	rig_write32(&b->d.mmio, 0x70, 0);
 	expect_eof(client);
@@ -1703,7 +1788,7 @@ static void reset_while_working(void **state)
 		close_fd(&clients[i]);
 	rig_write32(&b->d.mmio, 0x70, 0);
 	assert_int_equal(n_open(b), 0);
-	assert_int_equal(b->vsock.n_handshakes, 0);
+	assert_int_equal(b->vsock.table.n_handshakes, 0);
 	expect_rest(b);
 }
 
@@ -1730,6 +1815,53 @@ static void no_descriptors_left(void **state)
 	run_ms(b, 200);
 	assert_int_equal(expect(b, REQUEST).dst_port, 5);
 	close(fd);
+}
+
+/* The guest makes as many connections as it can: the process still has descriptors. */
+static void descriptors_for_others(void **state)
+{
+	enum { N_ALL = 200, N_SPARE = 64 };
+	struct rlimit old;
+	struct rlimit low;
+	struct packet packet;
+	struct bench *b;
+	int fds[N_ALL];
+	int listener;
+	int client;
+	uint32_t n_conns = 0;
+	int n_left = 0;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = (struct rlimit){ .rlim_cur = N_ALL, .rlim_max = old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	set_up(state);
+	b = *state;
+	boot(b);
+	listener = listen_at(b, 77, N_ALL);
+	do {
+		send_op(b, REQUEST, 77, n_conns++);
+		packet = (struct packet){ 0 };
+		assert_true(take(b, &packet));
+	} while (packet.op == RESPONSE && n_conns < N_ALL);
+	assert_int_equal(packet.op, RST);
+	assert_true(n_conns > 10);
+	client = connect_client(b);
+	driver_settle(&b->d);
+	expect_eof(client);
+	close(client);
+	while ((fds[n_left] = dup(STDIN_FILENO)) >= 0)
+		n_left++;
+	assert_int_equal(n_left, N_SPARE);
+	while (n_left > 0)
+		close(fds[--n_left]);
+	/* One that ends makes room. */
+	send_op(b, RST, 77, 0);
+	send_op(b, REQUEST, 77, 1000);
+	expect_on(b, RESPONSE, 77, 1000);
+	close(listener);
+	unlink_at(b, 77);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	tear_down(state);
 }
 
 static int try_path(struct bench *b, uint64_t cid, const char *path, struct err *err)
@@ -1834,8 +1966,10 @@ int main(void)
 		TEST(hundred_connections),
 		TEST(guest_credit),
 		TEST(nonsense_credit),
+		TEST(counts_that_wrap),
 		TEST(many_buffers_at_once),
 		TEST(one_interrupt),
+		TEST(socket_is_wide),
 		TEST(host_credit),
 		TEST(more_than_the_credit),
 		TEST(host_goes_with_bytes_waiting),
@@ -1843,6 +1977,7 @@ int main(void)
 		TEST(host_half_closes_and_goes),
 		TEST(guest_half_closes),
 		TEST(guest_receives_no_more),
+		TEST(guest_receives_no_more_and_host_goes),
 		TEST(guest_closes_with_bytes_waiting),
 		TEST_SHORT(what_must_not_last),
 		TEST(bad_lengths),
@@ -1866,6 +2001,7 @@ int main(void)
 		TEST(reset_closes_all),
 		TEST(reset_while_working),
 		TEST(no_descriptors_left),
+		cmocka_unit_test(descriptors_for_others),
 		TEST(refused_set_ups),
 		TEST(not_its_own_file),
 		TEST(path_without_room_for_ports),
