@@ -227,7 +227,7 @@ static int change_file(struct disk *disk, struct file *file, struct err *err)
 
 	if (result != 0)
 		return result;
-	if (!disk_drain(disk, DISK_PATIENCE_MS))
+	if (!disk_drain(disk, 0))
 		return err_set(err, -EBUSY, "'%s' does not answer", disk->path);
 	/* The new file may be the old one, whose lock of ours would keep us out. */
 	disk_unlock(disk);
@@ -270,16 +270,6 @@ void disk_unlock(struct disk *disk)
 void disk_lock(struct disk *disk)
 {
 	(void)set_lock(disk->fd, lock_type(disk->is_read_only));
-}
-
-int disk_update_size(struct disk *disk, struct err *err)
-{
-	struct file file = { .fd = disk->fd, .path = disk->path };
-	int result = look_at_file(&file, err);
-
-	if (result == 0)
-		disk->size = file.size;
-	return result;
 }
 
 void disk_close(struct disk *disk)

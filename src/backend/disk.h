@@ -132,9 +132,10 @@ __attribute__((warn_unused_result)) int disk_open(struct disk *disk, const char 
 						  struct err *err);
 
 /**
- * Go on with another file, or the same one opened again; waits for what is in flight, but no longer
- * than DISK_PATIENCE_MS for a file that does not answer. When it fails, the disk is as before.
+ * Go on with another file, or the same one opened again. When it fails, the disk is as before.
  * \param fd taken over, in any case; opened as the first one was
+ * \return 0; -EBUSY when something is pending, or the file is locked; -EINVAL: it is fit for no
+ * disk
  */
 __attribute__((warn_unused_result)) int disk_set_file_take_fd(struct disk *disk, int fd,
 							      const char *path, struct err *err);
@@ -145,9 +146,6 @@ void disk_unlock(struct disk *disk);
 
 /** Take it again. */
 void disk_lock(struct disk *disk);
-
-/** Find out the size of the file again. */
-__attribute__((warn_unused_result)) int disk_update_size(struct disk *disk, struct err *err);
 
 /** Nothing is pending, or disk_drain() was in vain. Legal on a zeroed object, and twice. */
 void disk_close(struct disk *disk);
@@ -185,8 +183,9 @@ void disk_reap(struct disk *disk);
 void disk_cancel(struct disk *disk);
 
 /**
- * Wait until nothing is pending, calling `done`.
- * \return false when for \p timeout_ms nothing has finished
+ * Wait until nothing is pending, nor a call of disk_cancel(); calls `done`.
+ * \param timeout_ms 0: do not wait
+ * \return false when something is, and for so long nothing has finished
  */
 __attribute__((warn_unused_result)) bool disk_drain(struct disk *disk, unsigned int timeout_ms);
 

@@ -73,6 +73,8 @@ static uint32_t get_config(const struct balloon *balloon, size_t offset)
 static void check_discard(struct balloon *balloon, int ret)
 {
 	if (ret == -EFAULT)
+		virtio_dev_count_fail(balloon->dev.fails.event);
+	if (ret == -EFAULT)
 		log_guest(&balloon->dev.log_limit,
 			  "balloon '%s': its driver gives back memory that is not there",
 			  balloon->dev.id);

@@ -19,7 +19,8 @@
  * before its hints; hints of any other run are dropped. STOP of the driver ends its list. A driver
  * shall hold the pages until the configuration says DONE, but Linux takes them back when it is
  * short of memory, hints on the way or not: then memory that is in use again may become zeros. So
- * nothing offers hinting to users yet; reporting, for which Linux waits, is the safe way.
+ * the API has it as Firecracker has, as a preview; reporting, for which Linux waits, is the safe
+ * way.
  *
  * VIRTIO_BALLOON_F_PAGE_POISON is not offered, so no page that is given back is promised any
  * content, nor MUST_TELL_HOST: deflating needs no answer of ours.

@@ -1,6 +1,8 @@
 #include "virtio/blk.h"
 
 #include "util/bits.h"
+#include "util/lazy_mem.h"
+#include "virtio/blk_request.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -11,53 +13,18 @@
 
 enum { QUEUE = 0, QUEUE_SIZE = 256, DEVICE_ID = 2 };
 
-/* What one request may move, and what is begun in one turn of the loop. Linux asks for 1.25 MiB. */
-#define TRANSFER_MAX (32 * MIB)
-#define TURN_BYTES   (16 * MIB)
-
-/* A hole is made in steps of this size, and counts as less: no data is moved for it. */
-#define DISCARD_STEP (64 * MIB)
-enum { DISCARD_CHEAPER = 8 };
+/* What is begun in one turn of the loop. */
+#define TURN_BYTES (16 * MIB)
 
 /* Until the kernel may have memory again. */
 static const struct timeval retry_pause = { .tv_usec = 10000 };
 
 /* 5.2.3 */
-#define F_SEG_MAX      BIT(2)
-#define F_RO           BIT(5)
-#define F_BLK_SIZE     BIT(6)
-#define F_FLUSH        BIT(9)
-#define F_CONFIG_WCE   BIT(11)
-#define F_DISCARD      BIT(13)
-#define F_WRITE_ZEROES BIT(14)
-
-/* 5.2.6 */
-enum {
-	T_IN = 0,
-	T_OUT = 1,
-	T_FLUSH = 4,
-	T_GET_ID = 8,
-	T_DISCARD = 11,
-	T_WRITE_ZEROES = 13,
-};
-
-enum status { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-
-struct header {
-	uint32_t type;
-	uint32_t reserved;
-	uint64_t sector;
-};
-static_assert(sizeof(struct header) == 16, "as the specification has it");
-
-struct range {
-	uint64_t sector;
-	uint32_t n_sectors;
-	uint32_t flags;
-};
-static_assert(sizeof(struct range) == 16, "as the specification has it");
-
-enum { RANGE_F_UNMAP = 1 };
+#define F_SEG_MAX    BIT(2)
+#define F_RO         BIT(5)
+#define F_BLK_SIZE   BIT(6)
+#define F_FLUSH      BIT(9)
+#define F_CONFIG_WCE BIT(11)
 
 /* 5.2.4; up to what we use of it */
 struct config {
@@ -84,29 +51,7 @@ static_assert(sizeof(struct config) <= VIRTIO_CONFIG_MAX, "fits");
 
 enum {
 	CONFIG_SIZE = 60,
-	/* Of one range. Zeros may have to be written, so those are fewer. */
-	DISCARD_SECTORS_MAX = GIB / DISK_SECTOR,
-	WRITE_ZEROES_SECTORS_MAX = 16 * MIB / DISK_SECTOR,
 	DISCARD_ALIGNMENT = 4096 / DISK_SECTOR, /* what file systems can make a hole of */
-};
-
-/*
- * A request in work. The chain's buffers become those of the data, in place. A large structure, but
- * only as many are ever touched as were in work at once.
- */
-struct blk_request {
-	struct disk_request io;
-	struct blk *blk;
-	uint16_t head;
-	uint32_t written; /* told to the driver: all up to the status, which stands last */
-	uint8_t *status;
-	uint64_t bytes;    /* of READ and WRITE: to count them */
-	uint64_t begin_us; /* when it was begun */
-	uint16_t n_ranges;
-	uint16_t next_range;
-	struct range ranges[BLK_RANGES_MAX]; /* used up on the way */
-	struct blk_request *next_paused;
-	struct virtq_chain chain;
 };
 
 /* ---- the end of a request ---- */
@@ -144,33 +89,13 @@ static void count_done(struct metrics_block *counts, const struct blk_request *r
 }
 
 /* A device that was broken meanwhile does not touch its queue any more. */
-static void finish(struct blk *blk, const struct blk_request *req, enum status status)
+static void finish(struct blk *blk, const struct blk_request *req, enum blk_verdict status)
 {
 	if (virtio_dev_is_active(&blk->dev)) {
 		*(volatile uint8_t *)req->status = (uint8_t)status;
 		virtq_push(&blk->dev.queues[QUEUE], req->head, req->written);
 	}
 	put_request(blk, req);
-}
-
-/* A step of a range, or all of it. */
-static int submit_next_step(struct blk_request *req)
-{
-	struct range *range = &req->ranges[req->next_range];
-	bool is_discard = req->io.op == DISK_DISCARD;
-	uint32_t n_sectors = range->n_sectors;
-
-	if (is_discard)
-		n_sectors = MIN(n_sectors, (uint32_t)(DISCARD_STEP / DISK_SECTOR));
-	req->io.offset = range->sector * DISK_SECTOR;
-	req->io.len = (uint64_t)n_sectors * DISK_SECTOR;
-	req->io.may_unmap = (range->flags & RANGE_F_UNMAP) != 0;
-	req->blk->turn_bytes += req->io.len / (is_discard ? DISCARD_CHEAPER : 1);
-	range->sector += n_sectors;
-	range->n_sectors -= n_sectors;
-	if (range->n_sectors == 0)
-		req->next_range++;
-	return disk_submit(req->blk->disk, &req->io);
 }
 
 static void pause_request(struct blk *blk, struct blk_request *req)
@@ -192,19 +117,20 @@ static void go_on(struct blk_request *req, int result)
 {
 	struct blk *blk = req->blk;
 
-	while (result == 0 && req->next_range < req->n_ranges && virtio_dev_is_active(&blk->dev)) {
+	while (result == 0 && blk_request_has_step(req) && virtio_dev_is_active(&blk->dev)) {
 		if (blk->turn_bytes >= TURN_BYTES) {
 			pause_request(blk, req);
 			return;
 		}
-		result = submit_next_step(req);
+		blk->turn_bytes += blk_request_next_step(req);
+		result = disk_submit(blk->disk, &req->io);
 	}
 	if (result == DISK_PENDING)
 		return;
 	/* What was given up is neither done nor failed. */
 	if (virtio_dev_is_active(&blk->dev))
 		count_result(&blk->metrics, req, result);
-	finish(blk, req, result == 0 ? S_OK : S_IOERR);
+	finish(blk, req, result == 0 ? BLK_OK : BLK_IOERR);
 }
 
 static struct blk_request *take_paused(struct blk *blk)
@@ -228,196 +154,21 @@ static void on_done(struct disk_request *io, int result)
 	go_on(container_of(io, struct blk_request, io), result);
 }
 
-/* ---- the kinds of requests ---- */
-
-/* What a request turned out to be. */
-enum verdict {
-	ANSWER_OK = S_OK,
-	ANSWER_IOERR = S_IOERR,
-	ANSWER_UNSUPP = S_UNSUPP,
-	FOR_DISK = UINT8_MAX,
-};
-
-static bool is_inside(const struct blk *blk, uint64_t sector, uint64_t n_sectors)
-{
-	uint64_t capacity = blk->disk->size / DISK_SECTOR;
-
-	return sector <= capacity && n_sectors <= capacity - sector;
-}
-
-/* 5.2.6.2: without FLUSH the driver takes what is written for stable. */
-static bool is_write_through(const struct blk *blk)
-{
-	if (blk->cache == BLK_CACHE_UNSAFE)
-		return false;
-	if (!virtio_dev_has(&blk->dev, F_FLUSH))
-		return true;
-	return virtio_dev_has(&blk->dev, F_CONFIG_WCE) &&
-	       blk->dev.config[offsetof(struct config, writeback)] == 0;
-}
-
-static enum verdict parse_transfer(const struct blk *blk, struct blk_request *req, uint64_t sector,
-				   uint64_t len)
-{
-	/* A chain may name the same memory many times: what it adds up to is no limit of its own.
-	 */
-	if (len % DISK_SECTOR != 0 || len > TRANSFER_MAX ||
-	    !is_inside(blk, sector, len / DISK_SECTOR))
-		return ANSWER_IOERR;
-	req->io.offset = sector * DISK_SECTOR;
-	req->io.len = len;
-	req->io.iov = req->chain.iov;
-	return FOR_DISK;
-}
-
-static enum verdict parse_in(const struct blk *blk, struct blk_request *req, uint64_t sector)
-{
-	struct virtq_chain *chain = &req->chain;
-	uint64_t len = chain->writable_bytes - 1;
-
-	req->io.op = DISK_READ;
-	req->io.n_iov =
-		iov_slice(virtq_chain_writable(chain), chain->n_writable, 0, len, chain->iov);
-	return parse_transfer(blk, req, sector, len);
-}
-
-static enum verdict parse_out(const struct blk *blk, struct blk_request *req, uint64_t sector)
-{
-	struct virtq_chain *chain = &req->chain;
-	uint64_t len = chain->readable_bytes - sizeof(struct header);
-
-	if (blk->disk->is_read_only)
-		return ANSWER_IOERR;
-	req->io.op = DISK_WRITE;
-	req->io.is_durable = is_write_through(blk);
-	req->io.n_iov =
-		iov_slice(chain->iov, chain->n_readable, sizeof(struct header), len, chain->iov);
-	return parse_transfer(blk, req, sector, len);
-}
-
-static enum verdict parse_flush(const struct blk *blk, struct blk_request *req)
-{
-	if (blk->cache == BLK_CACHE_UNSAFE)
-		return ANSWER_UNSUPP;
-	req->io.op = DISK_FLUSH;
-	return FOR_DISK;
-}
-
-static enum verdict answer_id(const struct blk *blk, const struct blk_request *req)
-{
-	size_t len = MIN(sizeof(blk->serial), req->chain.writable_bytes - 1);
-
-	virtq_chain_write(&req->chain, 0, blk->serial, len);
-	return ANSWER_OK;
-}
-
-static enum verdict judge_range(const struct blk *blk, const struct blk_request *req,
-				const struct range *range)
-{
-	bool is_discard = req->io.op == DISK_DISCARD;
-	uint32_t n_max = is_discard ? DISCARD_SECTORS_MAX : WRITE_ZEROES_SECTORS_MAX;
-
-	if ((range->flags & ~(is_discard ? 0U : (uint32_t)RANGE_F_UNMAP)) != 0)
-		return ANSWER_UNSUPP;
-	if (range->n_sectors > n_max || !is_inside(blk, range->sector, range->n_sectors))
-		return ANSWER_IOERR;
-	return FOR_DISK;
-}
-
-/* All ranges are copied and judged before the first is begun. */
-static enum verdict parse_ranges(const struct blk *blk, struct blk_request *req, enum disk_op op)
-{
-	uint64_t len = req->chain.readable_bytes - sizeof(struct header);
-	enum verdict verdict = FOR_DISK;
-
-	if (!virtio_dev_has(&blk->dev, op == DISK_DISCARD ? F_DISCARD : F_WRITE_ZEROES))
-		return ANSWER_UNSUPP;
-	if (blk->disk->is_read_only || len == 0 || len > sizeof(req->ranges) ||
-	    len % sizeof(struct range) != 0)
-		return ANSWER_IOERR;
-	virtq_chain_read(&req->chain, sizeof(struct header), req->ranges, len);
-	req->n_ranges = (uint16_t)(len / sizeof(struct range));
-	req->io.op = op;
-	req->io.is_durable = op == DISK_WRITE_ZEROES && is_write_through(blk);
-	for (unsigned int i = 0; i < req->n_ranges && verdict == FOR_DISK; i++)
-		verdict = judge_range(blk, req, &req->ranges[i]);
-	return verdict;
-}
-
-static enum verdict parse(const struct blk *blk, struct blk_request *req)
-{
-	struct header header;
-
-	virtq_chain_read(&req->chain, 0, &header, sizeof(header));
-	switch (header.type) {
-	case T_IN:
-		return parse_in(blk, req, header.sector);
-	case T_OUT:
-		return parse_out(blk, req, header.sector);
-	case T_FLUSH:
-		return parse_flush(blk, req);
-	case T_GET_ID:
-		return answer_id(blk, req);
-	case T_DISCARD:
-		return parse_ranges(blk, req, DISK_DISCARD);
-	case T_WRITE_ZEROES:
-		return parse_ranges(blk, req, DISK_WRITE_ZEROES);
-	default:
-		return ANSWER_UNSUPP;
-	}
-}
-
 /* ---- taking requests out of the queue ---- */
-
-/* Bytes that count for the limit: what is or may have to be moved. */
-static uint64_t cost(const struct blk_request *req)
-{
-	uint64_t n_sectors = 0;
-
-	switch (req->io.op) {
-	case DISK_READ:
-	case DISK_WRITE:
-		return req->io.len;
-	case DISK_WRITE_ZEROES:
-		for (unsigned int i = 0; i < req->n_ranges; i++)
-			n_sectors += req->ranges[i].n_sectors;
-		return n_sectors * DISK_SECTOR;
-	case DISK_FLUSH:
-	case DISK_DISCARD:
-	default:
-		return 0;
-	}
-}
-
-/* The status is the last byte that the device may write; no buffer of a chain is empty. */
-static void set_up_request(struct blk *blk, struct blk_request *req)
-{
-	const struct virtq_chain *chain = &req->chain;
-	const struct iovec *last = &chain->iov[chain->n_readable + chain->n_writable - 1];
-
-	req->io = (struct disk_request){ .done = on_done };
-	req->blk = blk;
-	req->head = chain->head;
-	req->written = chain->writable_bytes;
-	req->status = (uint8_t *)last->iov_base + last->iov_len - 1;
-	req->n_ranges = 0;
-	req->next_range = 0;
-}
 
 /* \return false when it has to wait for the rate limiter: it is in the queue again */
 static bool start_request(struct blk *blk, struct blk_request *req)
 {
-	enum verdict verdict;
+	enum blk_verdict verdict = blk_request_parse(req);
 
-	set_up_request(blk, req);
-	verdict = parse(blk, req);
-	if (verdict != FOR_DISK) {
-		if (verdict != ANSWER_OK)
+	if (verdict != BLK_FOR_DISK) {
+		if (verdict != BLK_OK)
 			metrics_inc(&blk->metrics.invalid_reqs_count);
-		finish(blk, req, (enum status)verdict);
+		finish(blk, req, verdict);
 		return true;
 	}
-	if (!rate_limiter_take(&blk->limiter, cost(req))) {
+	req->io.done = on_done;
+	if (!rate_limiter_take(&blk->limiter, blk_request_cost(req))) {
 		metrics_inc(&blk->metrics.rate_limiter_throttled_events);
 		virtq_unpop(&blk->dev.queues[QUEUE], req->head);
 		put_request(blk, req);
@@ -451,7 +202,7 @@ static bool take_request(struct blk *blk)
 		put_request(blk, req);
 		return false;
 	}
-	if (req->chain.readable_bytes >= sizeof(struct header) && req->chain.writable_bytes > 0)
+	if (blk_request_init(req, blk))
 		return start_request(blk, req);
 	virtio_dev_break(&blk->dev, "its driver made a request without a header or a status");
 	put_request(blk, req);
@@ -543,13 +294,13 @@ static void store_config(struct blk *blk)
 		.writeback = blk->dev.config[offsetof(struct config, writeback)],
 	};
 
-	if ((blk->dev.offered & F_DISCARD) != 0) {
-		config.max_discard_sectors = DISCARD_SECTORS_MAX;
+	if ((blk->dev.offered & BLK_F_DISCARD) != 0) {
+		config.max_discard_sectors = BLK_DISCARD_SECTORS_MAX;
 		config.max_discard_seg = BLK_RANGES_MAX;
 		config.discard_sector_alignment = DISCARD_ALIGNMENT;
 	}
-	if ((blk->dev.offered & F_WRITE_ZEROES) != 0) {
-		config.max_write_zeroes_sectors = WRITE_ZEROES_SECTORS_MAX;
+	if ((blk->dev.offered & BLK_F_WRITE_ZEROES) != 0) {
+		config.max_write_zeroes_sectors = BLK_WRITE_ZEROES_SECTORS_MAX;
 		config.max_write_zeroes_seg = BLK_RANGES_MAX;
 		config.write_zeroes_may_unmap = disk->can_punch;
 	}
@@ -557,9 +308,11 @@ static void store_config(struct blk *blk)
 	blk->dev.config_size = CONFIG_SIZE;
 }
 
+/* 5.2.6.2: without it the driver takes what is written for stable. */
 static void set_writeback(struct blk *blk, bool is_on)
 {
 	blk->dev.config[offsetof(struct config, writeback)] = is_on;
+	blk->is_write_through = !is_on && blk->cache != BLK_CACHE_UNSAFE;
 }
 
 static void write_config(struct virtio_dev *dev, unsigned int offset, const uint8_t *bytes,
@@ -602,7 +355,7 @@ static bool is_idle(struct virtio_dev *dev)
 	struct blk *blk = container_of(dev, struct blk, dev);
 
 	disk_reap(blk->disk);
-	return blk->n_free == disk_depth(blk->disk);
+	return blk->n_free == disk_depth(blk->disk) && disk_drain(blk->disk, 0);
 }
 
 static const struct virtio_dev_class blk_class = {
@@ -629,7 +382,7 @@ static void offer_features(struct blk *blk)
 	if (disk->is_read_only)
 		blk->dev.offered |= F_RO;
 	else
-		blk->dev.offered |= F_WRITE_ZEROES | (disk->can_discard ? F_DISCARD : 0);
+		blk->dev.offered |= BLK_F_WRITE_ZEROES | (disk->can_discard ? BLK_F_DISCARD : 0);
 }
 
 static int set_serial(struct blk *blk, const char *serial, struct err *err)
@@ -657,11 +410,7 @@ static int alloc_requests(struct blk *blk, struct err *err)
 {
 	unsigned int n = disk_depth(blk->disk);
 
-	/* Not from the heap, which may clear them: none takes memory before it is used. */
-	void *requests = mmap(NULL, requests_bytes(blk), PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	blk->requests = requests == MAP_FAILED ? NULL : requests;
+	blk->requests = lazy_mem_map(requests_bytes(blk));
 	blk->free_requests = calloc(n, sizeof(*blk->free_requests));
 	if (blk->requests == NULL || blk->free_requests == NULL)
 		return err_set(err, -ENOMEM, "blk '%s': no memory for its requests", blk->dev.id);
@@ -754,28 +503,16 @@ static int count_update(struct blk *blk, int result)
 	return result;
 }
 
-int blk_resize(struct blk *blk, struct err *err)
+/* Finish all that has been begun, if the disk answers. */
+static void finish_all(struct blk *blk)
 {
-	int result;
+	bool is_over;
 
-	pthread_mutex_lock(&blk->dev.lock);
-	result = disk_update_size(blk->disk, err);
-	if (result == 0)
-		tell_driver(blk);
-	pthread_mutex_unlock(&blk->dev.lock);
-	return count_update(blk, result);
-}
-
-/* Finish all that has been begun. \return false when the disk does not answer */
-static bool finish_all(struct blk *blk)
-{
 	do {
 		blk->turn_bytes = 0;
 		go_on_with_paused(blk);
-		if (!disk_drain(blk->disk, DISK_PATIENCE_MS))
-			return false;
-	} while (blk->paused != NULL);
-	return true;
+		is_over = disk_drain(blk->disk, DISK_PATIENCE_MS);
+	} while (is_over && blk->paused != NULL);
 }
 
 int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *err)
@@ -784,7 +521,7 @@ int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *
 
 	pthread_mutex_lock(&blk->dev.lock);
 	/* Or else the disk refuses. */
-	(void)finish_all(blk);
+	finish_all(blk);
 	result = disk_set_file_take_fd(blk->disk, fd, path, err);
 	if (result == 0) {
 		if (!blk->has_own_serial)
@@ -815,17 +552,4 @@ int blk_set_limits(struct blk *blk, const struct rate_limiter_change *limits, st
 	virtio_dev_kick(&blk->dev, QUEUE);
 	pthread_mutex_unlock(&blk->dev.lock);
 	return count_update(blk, result);
-}
-
-bool blk_drain(struct blk *blk)
-{
-	bool is_over;
-
-	pthread_mutex_lock(&blk->dev.lock);
-	is_over = finish_all(blk);
-	if (virtio_dev_is_active(&blk->dev))
-		virtio_dev_signal(&blk->dev, QUEUE);
-	virtio_dev_kick(&blk->dev, QUEUE);
-	pthread_mutex_unlock(&blk->dev.lock);
-	return is_over;
 }

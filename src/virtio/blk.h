@@ -13,6 +13,8 @@
  * The I/O thread does the work, and goes on to other devices after a while: a request of many
  * ranges is done over several turns of the loop. A reset, on a vCPU thread, has the disk give up
  * what is in flight, and is complete when the last of it is over.
+ *
+ * blk_request.[ch] judge requests; the queue, the disk and the device's life are here.
  */
 #pragma once
 
@@ -41,6 +43,7 @@ struct blk {
 	struct virtio_dev dev;
 	struct disk *disk;
 	enum blk_cache cache;
+	bool is_write_through; /**< each write is synced before it is done */
 	bool has_own_serial;
 	char serial[BLK_SERIAL_MAX];
 	struct rate_limiter limiter;
@@ -74,12 +77,12 @@ void blk_deinit(struct blk *blk);
 
 /* While the guest runs; on the I/O thread, without the lock. */
 
-/** The file has another size now: tell the driver. */
-__attribute__((warn_unused_result)) int blk_resize(struct blk *blk, struct err *err);
-
 /**
- * Put another file in the disk's place, or the same one again, and tell the driver.
+ * Put another file in the disk's place, or the same one again, which may have another size now, and
+ * tell the driver. Waits for what is in flight, but no longer than DISK_PATIENCE_MS for a disk that
+ * does not answer.
  * \param fd taken over; as disk_open_file() gives it
+ * \return 0; -EBUSY when the disk does not answer; as disk_set_file_take_fd()
  */
 __attribute__((warn_unused_result)) int blk_set_file_take_fd(struct blk *blk, int fd,
 							     const char *path, struct err *err);
@@ -88,12 +91,7 @@ __attribute__((warn_unused_result)) int blk_set_file_take_fd(struct blk *blk, in
 __attribute__((warn_unused_result)) int blk_set_file(struct blk *blk, const char *path,
 						     struct err *err);
 
+/** Other limits from now on, with full buckets. */
 __attribute__((warn_unused_result)) int blk_set_limits(struct blk *blk,
 						       const struct rate_limiter_change *limits,
 						       struct err *err);
-
-/**
- * Wait until nothing is in flight, as before a snapshot. The vCPUs do not run.
- * \return false when the disk does not answer
- */
-__attribute__((warn_unused_result)) bool blk_drain(struct blk *blk);

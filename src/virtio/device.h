@@ -103,7 +103,7 @@ struct virtio_page {
 struct virtio_fails {
 	_Atomic uint64_t *activate; /**< a driver that got ready with queues that cannot be */
 	_Atomic uint64_t *event;    /**< rules that the guest broke */
-	_Atomic uint64_t *config;   /**< writes of what is no configuration */
+	_Atomic uint64_t *config;   /**< writes of registers that had no effect */
 };
 
 struct virtio_dev {

@@ -53,19 +53,6 @@ static struct virtq *selected_queue(struct virtio_dev *dev)
 	return dev->queue_sel < dev->class->n_queues ? &dev->queues[dev->queue_sel] : NULL;
 }
 
-static void write_config(struct virtio_dev *dev, uint64_t offset, unsigned int len, uint64_t value)
-{
-	uint8_t bytes[8];
-
-	if (dev->class->write_config == NULL || offset >= dev->config_size ||
-	    len > dev->config_size - offset) {
-		virtio_dev_count_fail(dev->fails.config);
-		return;
-	}
-	store_le(bytes, value, len);
-	dev->class->write_config(dev, (unsigned int)offset, bytes, len);
-}
-
 /* ---- reading ---- */
 
 static uint32_t half(uint64_t value, uint32_t sel)
@@ -143,13 +130,35 @@ static uint64_t mmio_read(void *device, uint64_t offset, unsigned int len)
 		return virtio_dev_isr(dev);
 	if (dev->page.bytes == NULL || offset > VIRTIO_MMIO_SIZE - len)
 		return 0;
+	/* Both: a wide access to odd registers reads the reasons for interrupts too. */
 	pthread_mutex_lock(&dev->lock);
+	pthread_mutex_lock(&dev->irq_lock);
 	value = load_le(dev->page.bytes + offset, len);
+	pthread_mutex_unlock(&dev->irq_lock);
 	pthread_mutex_unlock(&dev->lock);
 	return value;
 }
 
 /* ---- writing ---- */
+
+/* A write that has no effect. */
+static void drop(struct virtio_dev *dev)
+{
+	virtio_dev_count_fail(dev->fails.config);
+}
+
+static void write_config(struct virtio_dev *dev, uint64_t offset, unsigned int len, uint64_t value)
+{
+	uint8_t bytes[8];
+
+	if (dev->class->write_config == NULL || offset >= dev->config_size ||
+	    len > dev->config_size - offset) {
+		drop(dev);
+		return;
+	}
+	store_le(bytes, value, len);
+	dev->class->write_config(dev, (unsigned int)offset, bytes, len);
+}
 
 /* 3.1.1 and 2.1: each step a driver may take; FAILED it may set at any time, 0 resets. */
 static const struct {
@@ -180,6 +189,13 @@ static bool accept_features(struct virtio_dev *dev)
 	return true;
 }
 
+/* A step that ends the negotiation is ours to refuse. */
+static bool is_accepted(struct virtio_dev *dev, uint32_t status)
+{
+	return (status & VIRTIO_STATUS_FEATURES_OK) == 0 ||
+	       (status & VIRTIO_STATUS_DRIVER_OK) != 0 || accept_features(dev);
+}
+
 static void become_ready(struct virtio_dev *dev)
 {
 	dev->status |= VIRTIO_STATUS_DRIVER_OK;
@@ -204,11 +220,11 @@ static void write_status(struct virtio_dev *dev, uint32_t value)
 		dev->status |= VIRTIO_STATUS_FAILED;
 		return;
 	}
-	if (!is_allowed_step(dev->status, value))
-		return;
-	if ((value & VIRTIO_STATUS_DRIVER_OK) != 0)
+	if (!is_allowed_step(dev->status, value) || !is_accepted(dev, value))
+		drop(dev);
+	else if ((value & VIRTIO_STATUS_DRIVER_OK) != 0)
 		become_ready(dev);
-	else if ((value & VIRTIO_STATUS_FEATURES_OK) == 0 || accept_features(dev))
+	else
 		dev->status = (uint8_t)value;
 }
 
@@ -217,8 +233,10 @@ static void write_driver_features(struct virtio_dev *dev, uint32_t value)
 	unsigned int shift = 32 * dev->driver_features_sel;
 
 	if (dev->status != (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER) ||
-	    dev->driver_features_sel > 1)
+	    dev->driver_features_sel > 1) {
+		drop(dev);
 		return;
+	}
 	dev->driver_features &= ~((uint64_t)UINT32_MAX << shift);
 	dev->driver_features |= (uint64_t)value << shift;
 }
@@ -240,18 +258,31 @@ static void write_queue_ready(struct virtio_dev *dev, struct virtq *vq, uint32_t
 		dev->has_bad_queue = true;
 }
 
-/* Between FEATURES_OK and DRIVER_OK, and until the queue is ready: 4.2.3.2. */
+/* Between FEATURES_OK and DRIVER_OK: 4.2.3.2. */
+static bool is_time_for_queues(const struct virtio_dev *dev)
+{
+	return dev->status ==
+	       (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK);
+}
+
+/* Until the queue is ready. */
 static void write_queue(struct virtio_dev *dev, enum reg reg, uint32_t value)
 {
 	struct virtq *vq = selected_queue(dev);
+	bool is_taken_back = reg == REG_QUEUE_READY && value == 0;
 
-	if (vq == NULL || dev->status != (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
-					  VIRTIO_STATUS_FEATURES_OK))
+	if (vq == NULL || !is_time_for_queues(dev)) {
+		/* Linux takes its queues back once more after each reset. */
+		if (!is_taken_back)
+			drop(dev);
 		return;
+	}
 	if (vq->is_ready) {
 		/* A driver whose set-up fails takes it back; nothing has been looked at yet. */
-		if (reg == REG_QUEUE_READY && value == 0)
+		if (is_taken_back)
 			virtq_reset(vq);
+		else
+			drop(dev);
 		return;
 	}
 	switch (reg) {
@@ -281,6 +312,7 @@ static void write_queue(struct virtio_dev *dev, enum reg reg, uint32_t value)
 		set_high(&vq->used_gpa, value);
 		break;
 	default:
+		drop(dev); /* a register to be read, or none */
 		break;
 	}
 }
@@ -346,6 +378,8 @@ static void mmio_write(void *device, uint64_t offset, unsigned int len, uint64_t
 		write_config(dev, offset - VIRTIO_MMIO_CONFIG, len, value);
 	else if (len == 4)
 		write_control(dev, offset, (uint32_t)value);
+	else
+		drop(dev);
 	virtio_mmio_show(dev);
 	is_resetting = dev->is_resetting;
 	pthread_mutex_unlock(&dev->lock);

@@ -14,7 +14,7 @@
  *
  * The driver's progress is a table of allowed steps of the status register; a write that is none of
  * them changes nothing. What a driver sets is frozen when the specification says it is done
- * setting: features at FEATURES_OK, queues at DRIVER_OK.
+ * setting: features at FEATURES_OK, queues at DRIVER_OK. Writes without effect are counted.
  *
  * QUEUE_NOTIFY is an ioeventfd where KVM is (see VIRTIO_MMIO_QUEUE_NOTIFY), so that a write does
  * not reach us; where it does, the same eventfd is written here.

@@ -6,14 +6,14 @@
  *	driver writes        driver writes           device writes
  *
  * The driver makes a chain of descriptors, each a buffer in guest memory that the device either
- *reads or writes, and puts the number of its first one (the head) into the available ring. The
- *device takes it out with virtq_pop() and gives it back with virtq_push(), in any order.
+ * reads or writes, and puts the number of its first one (the head) into the available ring. The
+ * device takes it out with virtq_pop() and gives it back with virtq_push(), in any order.
  *
  * All of this memory belongs to a guest that may change it at any moment and means no good. So
- *every field is loaded once, into memory of ours, then judged, then used. virtq_pop() hands out a
- *chain that has been followed to its end: bounded, without loops, all buffers inside guest RAM,
- *those to read before those to write, and its head not handed out already. What breaks a rule makes
- *the queue broken: the device says so to its driver and stops (virtio_dev_break()).
+ * every field is loaded once, into memory of ours, then judged, then used. virtq_pop() hands out a
+ * chain that has been followed to its end: bounded, without loops, all buffers inside guest RAM,
+ * those to read before those to write, and its head not handed out already. What breaks a rule
+ * makes the queue broken: the device says so to its driver and stops (virtio_dev_break()).
  *
  * Not locked: the device's lock covers its queues.
  */
@@ -75,7 +75,10 @@ struct virtq_chain {
 		iov[VIRTQ_CHAIN_MAX]; /**< n_readable, then n_writable of them; none is empty */
 };
 
-/** Power-on state. \param size_max what the device offers; a power of two, at most VIRTQ_SIZE_MAX
+/**
+ * Power-on state.
+ * \param mem borrowed
+ * \param size_max what the device offers; a power of two, at most VIRTQ_SIZE_MAX
  */
 void virtq_init(struct virtq *vq, const struct guest_mem *mem, uint16_t size_max);
 
@@ -112,10 +115,13 @@ void virtq_unpop(struct virtq *vq, uint16_t head);
 void virtq_push(struct virtq *vq, uint16_t head, uint32_t written);
 
 /**
- * Fill a used element without showing it yet: the n-th from the next one. virtq_publish() shows
- * all. For a packet that takes several chains, which the driver shall find all at once.
+ * Fill a used element without showing it yet. For a packet that takes several chains, which the
+ * driver shall find all at once.
+ * \param n how many from the next one on: 0 is what virtq_push() would fill
  */
 void virtq_push_later(struct virtq *vq, uint16_t n, uint16_t head, uint32_t written);
+
+/** Show the next \p n used elements, all of which virtq_push_later() has filled. */
 void virtq_publish(struct virtq *vq, uint16_t n);
 
 /** Does the driver want an interrupt for what has been pushed since this was last asked? */

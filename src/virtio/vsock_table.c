@@ -2,6 +2,7 @@
 
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lazy_mem.h"
 #include "util/metrics.h"
 
 #include <sys/epoll.h>
@@ -186,14 +187,6 @@ void vsock_table_clear(struct vsock_table *table)
 
 /* ---- beginning and end ---- */
 
-static void *map_zeroes(size_t len)
-{
-	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return map == MAP_FAILED ? NULL : map;
-}
-
 int vsock_table_init(struct vsock_table *table, unsigned int timeout_ms, struct err *err)
 {
 	table->timeout_ms = timeout_ms;
@@ -203,8 +196,8 @@ int vsock_table_init(struct vsock_table *table, unsigned int timeout_ms, struct 
 	table->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (table->epoll_fd < 0)
 		return err_sys(err, "make an epoll set");
-	table->conns = map_zeroes(CONNS_BYTES);
-	table->rings = map_zeroes(RINGS_BYTES);
+	table->conns = lazy_mem_map(CONNS_BYTES);
+	table->rings = lazy_mem_map(RINGS_BYTES);
 	if (table->conns == NULL || table->rings == NULL)
 		return err_sys(err, "map the table of connections");
 	return 0;

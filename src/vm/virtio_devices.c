@@ -436,10 +436,11 @@ void virtio_devices_free(struct virtio_devices *devices)
 		balloon_deinit(devices->balloon);
 	if (devices->console != NULL)
 		virtio_console_deinit(devices->console);
-	if (devices->register_pages != NULL)
-		munmap(devices->register_pages, devices->register_bytes);
 	if (devices->input != NULL)
 		input_deinit(devices->input);
+	/* What they show to the guest, they may until they are gone. */
+	if (devices->register_pages != NULL)
+		munmap(devices->register_pages, devices->register_bytes);
 	free(devices->vsock);
 	free(devices->rng);
 	free(devices->balloon);

@@ -10,8 +10,8 @@
  * The same source runs in two places, which a struct port tells apart:
  *
  * - native.c: in a program of `meson test`, on the device objects themselves, where
- * AddressSanitizer sees each step outside a ring (RAM ends at a guard page) and ThreadSanitizer
- * each race;
+ *   AddressSanitizer sees each step outside a ring (RAM ends at a guard page) and ThreadSanitizer
+ *   each race;
  * - guest.c: in a guest without an operating system, on TeleVM itself. tests/system/test_hostile.py
  *   starts it, and looks at the monitor from outside.
  *
@@ -28,7 +28,7 @@ enum {
 	SECTOR = 512,
 	QUEUES_MAX = 5,
 	QUEUE_SIZE_MAX = 256,
-	SLOTS_MAX = 26,
+	SLOTS_MAX = 27,
 	SCRATCH_SIZE = 1 << 20,
 	/** what every byte of sector 1 of each disk is, to know it again */
 	GOOD_BYTE = 0x5a,

@@ -532,6 +532,7 @@ static verdict two_at_once(struct dev *d)
 		good_put(d);
 		good_kick(d);
 		(void)dev_status(d);
+		(void)dev_read_len(d, REG_INTERRUPT_STATUS, 8);
 		port->rest(port);
 	}
 	(void)port->beside(port, NULL, NULL);

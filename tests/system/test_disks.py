@@ -93,6 +93,25 @@ class Data(DiskCase):
                 vm.ask("umount /mnt")
                 self.power_off(vm)
 
+    def test_fio_verifies_ext4(self):
+        """What fio has written, in any order and size, it finds again: by direct I/O, and after it was cached."""
+        jobs = [f"--name={name} --rw=randwrite --bsrange={sizes} --direct={direct} --fsync={fsync}"
+                for name, sizes, direct, fsync in (("direct", "4k-128k", 1, 0), ("cached", "512-64k", 0, 16))]
+        for engine, harts in KINDS:
+            with self.subTest(engine=engine, harts=harts):
+                disk = self.ext4_disk(48 * MIB)
+                vm = self.talk_to_linux("--disk", f"{disk},engine={engine}", "--disk", f"{SHARE}/rootfs.ext4,ro",
+                                        "--cpus", str(harts))
+                vm.ask("mount -t ext4 -o ro,noload /dev/vdb /mnt && mount -t ext4 /dev/vda /mnt/mnt && "
+                       "mount -t tmpfs tmpfs /mnt/run && mount -t proc proc /mnt/proc && mount -o bind /dev /mnt/dev")
+                got = vm.ask("cd /mnt/run; chroot /mnt fio --name=global --directory=/mnt --ioengine=psync --size=4m --verify=crc32c "
+                             "--verify_fatal=1 --verify_state_save=0 --fallocate=none --thread --aux-path=/run "
+                             f"--end_fsync=1 {' '.join(jobs)} 2>&1; cd /")
+                self.assertEqual(len(re.findall(r"err= 0\b", got)), len(jobs), got)
+                vm.ask("umount /mnt/mnt")
+                self.power_off(vm)
+                host("e2fsck", "-fn", disk)
+
     def test_many_at_once(self):
         """More requests than the queue holds, of all sizes, from four harts."""
         for engine in ENGINES:

@@ -1,7 +1,11 @@
 #include "rig.h"
 
+#include "backend/disk.h"
 #include "util/assert.h"
 #include "util/bits.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
 
 static void sink_raise(struct irq_sink *sink, uint32_t source)
 {
@@ -70,4 +74,19 @@ uint32_t rig_random(uint32_t *state)
 	*state ^= *state >> 17;
 	*state ^= *state << 5;
 	return *state;
+}
+
+bool rig_has_io_uring(void)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct disk disk;
+	struct err err;
+	int result;
+
+	ASSERT(fd >= 0);
+	result = disk_init_take_fd(&disk, fd, "a file", true, DISK_ENGINE_IO_URING, &err);
+	disk_close(&disk);
+	if (result != 0)
+		printf("without io_uring: %s\n", err.text);
+	return result == 0;
 }

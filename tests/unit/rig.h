@@ -47,3 +47,6 @@ void rig_write32(const struct rig_mmio *mmio, uint64_t offset, uint32_t value);
 
 /** The next of a fixed sequence of pseudo-random numbers. \param state not 0 */
 uint32_t rig_random(uint32_t *state);
+
+/** Some hosts, and some sandboxes for tests, have no io_uring: that is printed. */
+bool rig_has_io_uring(void);

@@ -8,8 +8,9 @@
 #include "virtio/mmio.h"
 
 #include <event2/event.h>
+#include <pthread.h>
 
-enum { QUEUE_SIZE = 16, N_PAGES = 64 };
+enum { QUEUE_SIZE = VIRTQ_SIZE_MAX, N_PAGES = 64 };
 
 struct echo {
 	struct virtio_dev dev;
@@ -159,25 +160,51 @@ static void configuration(void **state)
 /* T12 */
 static void status_steps(void **state)
 {
-	struct driver *d = &((struct echo *)*state)->d;
+	struct echo *echo = *state;
+	struct driver *d = &echo->d;
 	static const uint8_t refused_at_0[] = { 2, 4, 8, 3 | 8, 15, 64, 16, 0xff };
+	_Atomic uint64_t n_dropped = 0;
 
+	echo->dev.fails.config = &n_dropped;
 	for (size_t i = 0; i < sizeof(refused_at_0); i++) {
 		rig_write32(&d->mmio, 0x70, refused_at_0[i]);
 		assert_int_equal(driver_status(d), 0);
 	}
+	assert_int_equal(n_dropped, sizeof(refused_at_0));
 	rig_write32(&d->mmio, 0x70, 1);
 	rig_write32(&d->mmio, 0x70, 3);
+	assert_int_equal(n_dropped, sizeof(refused_at_0));
 	rig_write32(&d->mmio, 0x70, 1); /* no way back */
 	assert_int_equal(driver_status(d), 3);
 	rig_write32(&d->mmio, 0x70, 3 | 8); /* without VERSION_1 */
 	assert_int_equal(driver_status(d), 3);
+	assert_int_equal(n_dropped, sizeof(refused_at_0) + 2);
 	rig_write32(&d->mmio, 0x70, 3 | 128);
 	assert_int_equal(driver_status(d), 3 | 128);
 	rig_write32(&d->mmio, 0x70, 15 | 128);
 	assert_int_equal(driver_status(d), 3 | 128);
 	rig_write32(&d->mmio, 0x70, 0);
 	assert_int_equal(driver_status(d), 0);
+	assert_int_equal(n_dropped, sizeof(refused_at_0) + 3);
+}
+
+/* A driver that keeps to the order loses no write, Linux's at its end included. */
+static void nothing_dropped_of_what_is_right(void **state)
+{
+	struct echo *echo = *state;
+	struct driver *d = &echo->d;
+	_Atomic uint64_t n_dropped = 0;
+
+	echo->dev.fails.config = &n_dropped;
+	driver_boot(d, VIRTIO_F_EVENT_IDX);
+	driver_kick(d, 0);
+	rig_write32(&d->mmio, 0x64, 3);
+	rig_write32(&d->mmio, 0x70, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		rig_write32(&d->mmio, 0x30, i);
+		rig_write32(&d->mmio, 0x44, 0);
+	}
+	assert_int_equal(n_dropped, 0);
 }
 
 /* T13 */
@@ -216,7 +243,9 @@ static void queues_that_are_not_there(void **state)
 static void sizes_that_cannot_be(void **state)
 {
 	struct driver *d = &((struct echo *)*state)->d;
-	static const uint32_t sizes[] = { 0, 3, 17, 32, 0xffff, 0x10000, 0x10010, UINT32_MAX };
+	static const uint32_t sizes[] = {
+		0, 3, 255, 257, 512, 0xffff, 0x10000, 0x10010, UINT32_MAX
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		driver_negotiate(d, VIRTIO_F_VERSION_1);
@@ -282,9 +311,11 @@ static void frozen_when_ready(void **state)
 	static const uint64_t registers[] = {
 		0x20, 0x38, 0x44, 0x80, 0x84, 0x90, 0x94, 0xa0, 0xa4
 	};
+	_Atomic uint64_t n_dropped = 0;
 	struct virtq before;
 
 	driver_boot(d, 0);
+	echo->dev.fails.config = &n_dropped;
 	before = echo->dev.queues[0];
 	rig_write32(&d->mmio, 0x30, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
@@ -293,6 +324,8 @@ static void frozen_when_ready(void **state)
 	}
 	assert_memory_equal(&before, &echo->dev.queues[0], sizeof(before));
 	assert_int_equal(driver_status(d), 15);
+	/* All but the 0 to QUEUE_READY, which Linux writes when it need not. */
+	assert_int_equal(n_dropped, 2 * ARRAY_SIZE(registers) - 1);
 }
 
 /* 4.2.2.2: a driver whose set-up fails writes 0, reads it back, and may begin again. */
@@ -457,29 +490,133 @@ static void a_chain_there_and_back(void **state)
 	assert_false(driver_take_used(d, 0, &used));
 }
 
+static void boot_with_size(struct driver *d, uint64_t features, uint16_t size)
+{
+	assert_true(driver_negotiate(d, VIRTIO_F_VERSION_1 | features));
+	d->queues[0].desc_gpa = 0;
+	driver_place_queue(d, 0, size);
+	driver_set_queue(d, 0);
+	rig_write32(&d->mmio, 0x70, 15);
+	driver_settle(d);
+}
+
+/* Full rings of them, past the end of 16 bits. */
+static void go_round(struct driver *d, uint16_t size)
+{
+	struct driver_buf buf = { .gpa = DRIVER_RAM_GPA, .len = 1 };
+	struct driver_used used;
+	uint16_t heads[QUEUE_SIZE];
+
+	for (unsigned int n = 0; n < 0x10000 + 2 * QUEUE_SIZE; n += size) {
+		for (uint16_t i = 0; i < size; i++)
+			heads[i] = driver_add(d, 0, &buf, 1);
+		rig_write32(&d->mmio, 0x50, 0);
+		for (unsigned int i = 0; i <= size / VIRTIO_BUDGET; i++)
+			event_base_loop(d->base, EVLOOP_NONBLOCK);
+		for (uint16_t i = 0; i < size; i++) {
+			assert_true(driver_take_used(d, 0, &used));
+			assert_int_equal(used.head, heads[i]);
+		}
+	}
+	assert_int_equal(driver_status(d), 15);
+}
+
 /* Q15 */
 static void indices_wrap(void **state)
 {
 	struct driver *d = &((struct echo *)*state)->d;
-	struct driver_buf buf = { .gpa = text_at(d, "x"), .len = 1 };
-	struct driver_used used;
 
 	for (uint16_t size = 1; size <= QUEUE_SIZE; size *= 2) {
-		driver_negotiate(d, VIRTIO_F_VERSION_1);
-		d->queues[0].desc_gpa = 0;
-		driver_place_queue(d, 0, size);
-		driver_set_queue(d, 0);
-		rig_write32(&d->mmio, 0x70, 15);
-		for (int i = 0; i < 70000; i++) {
-			uint16_t head = driver_add(d, 0, &buf, 1);
+		boot_with_size(d, 0, size);
+		go_round(d, size);
+	}
+}
 
+/* Q13, Q15: an interrupt for each ring's last one, and no other, over the end of 16 bits. */
+static void event_indices_wrap(void **state)
+{
+	struct driver *d = &((struct echo *)*state)->d;
+	struct driver_buf buf = { .gpa = DRIVER_RAM_GPA, .len = 1 };
+	struct driver_queue *q = &d->queues[0];
+	enum { SIZE = 64 };
+	struct driver_used used;
+
+	boot_with_size(d, VIRTIO_F_EVENT_IDX, SIZE);
+	for (unsigned int n = 0; n < 0x10000 + 4 * SIZE; n += SIZE) {
+		unsigned int n_raised = d->irq.n_raised;
+
+		q->avail[2 + SIZE] = (uint16_t)(n + SIZE - 1);
+		for (uint16_t i = 0; i < SIZE; i++) {
+			/* Where it wants to be kicked: at the next one. */
+			assert_int_equal(q->used[2 + 4 * SIZE], (uint16_t)(n + i));
+			assert_int_equal(d->irq.n_raised, n_raised);
+			driver_add(d, 0, &buf, 1);
 			rig_write32(&d->mmio, 0x50, 0);
 			event_base_loop(d->base, EVLOOP_NONBLOCK);
 			assert_true(driver_take_used(d, 0, &used));
-			assert_int_equal(used.head, head);
 		}
-		assert_false(needs_reset(d));
+		assert_int_equal(d->irq.n_raised, n_raised + 1);
 	}
+}
+
+enum { N_BESIDE = 30000 };
+
+struct beside {
+	struct driver *d;
+	_Atomic bool is_over;
+	unsigned int n_kicks;
+};
+
+/* 2.7.13.4.1, as Linux does it: a kick when the index passes the one that was asked for, only. */
+static void add_and_kick_if_asked(struct beside *b, const struct driver_buf *buf)
+{
+	const struct driver_queue *q = &b->d->queues[0];
+	uint16_t before = q->avail[1];
+	uint16_t now;
+	uint16_t event;
+
+	driver_add(b->d, 0, buf, 1);
+	now = q->avail[1];
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	event = __atomic_load_n(&q->used[2 + 4 * q->size], __ATOMIC_RELAXED);
+	if ((uint16_t)(now - event - 1) < (uint16_t)(now - before)) {
+		rig_write32(&b->d->mmio, 0x50, 0);
+		b->n_kicks++;
+	}
+}
+
+static void *drive_beside(void *ctx)
+{
+	struct beside *b = ctx;
+	const struct driver_buf buf = { .gpa = DRIVER_RAM_GPA, .len = 1 };
+	const struct driver_queue *q = &b->d->queues[0];
+
+	for (unsigned int i = 0; i < N_BESIDE; i++) {
+		uint16_t n_left = q->size;
+
+		add_and_kick_if_asked(b, &buf);
+		/* At times all, at times a few stay in the ring. */
+		while (n_left > i % 3)
+			n_left = (uint16_t)(q->avail[1] -
+					    __atomic_load_n(&q->used[1], __ATOMIC_ACQUIRE));
+	}
+	b->is_over = true;
+	return NULL;
+}
+
+/* Q13: no kick is lost between the device's last look at the ring and its wish for one. */
+static void kicks_only_when_asked(void **state)
+{
+	struct driver *d = &((struct echo *)*state)->d;
+	struct beside b = { .d = d };
+	pthread_t thread;
+
+	boot_with_size(d, VIRTIO_F_EVENT_IDX, 4);
+	assert_int_equal(pthread_create(&thread, NULL, drive_beside, &b), 0);
+	while (!b.is_over)
+		event_base_loop(d->base, EVLOOP_NONBLOCK);
+	pthread_join(thread, NULL);
+	assert_true(b.n_kicks > 0);
 }
 
 /* The device asks for the index where it wants the next kick, and looks where we want ours. */
@@ -721,18 +858,39 @@ static void a_head_in_flight(void **state)
 	assert_int_equal(virtq_pop(vq, &chain), VIRTQ_OK);
 }
 
-/* A busy queue does not keep the loop for itself. */
+static void count_turn(evutil_socket_t fd, short what, void *ctx)
+{
+	unsigned int *n_turns = ctx;
+
+	(void)fd;
+	(void)what;
+	(*n_turns)++;
+}
+
+/* A busy queue does not keep the loop for itself: others have their turn in between. */
 static void budget(void **state)
 {
 	struct echo *echo = *state;
 	struct driver *d = &echo->d;
 	struct driver_buf buf = { .gpa = RAM, .len = 1 };
+	struct driver_used used;
+	unsigned int n_turns = 0;
+	struct event *other;
 
 	driver_boot(d, 0);
+	other = event_new(d->base, -1, EV_PERSIST, count_turn, &n_turns);
 	for (int i = 0; i < QUEUE_SIZE; i++)
 		driver_add(d, 0, &buf, 1);
-	driver_kick(d, 0);
-	assert_int_equal(echo->n_chains, QUEUE_SIZE);
+	rig_write32(&d->mmio, 0x50, 0);
+	for (unsigned int i = 1; i <= QUEUE_SIZE / VIRTIO_BUDGET; i++) {
+		event_active(other, EV_READ, 0);
+		event_base_loop(d->base, EVLOOP_ONCE);
+		assert_int_equal(n_turns, i);
+		assert_int_equal(echo->n_chains, i * VIRTIO_BUDGET);
+	}
+	for (int i = 0; i < QUEUE_SIZE; i++)
+		assert_true(driver_take_used(d, 0, &used));
+	event_free(other);
 }
 
 static void slices(void **state)
@@ -762,6 +920,7 @@ int main(void)
 		TEST(odd_accesses),
 		TEST(configuration),
 		TEST(status_steps),
+		TEST(nothing_dropped_of_what_is_right),
 		TEST(features_that_are_not_offered),
 		TEST(queues_that_are_not_there),
 		TEST(sizes_that_cannot_be),
@@ -776,6 +935,8 @@ int main(void)
 		TEST(a_chain_there_and_back),
 		TEST(indices_wrap),
 		TEST(event_indices),
+		TEST(event_indices_wrap),
+		TEST(kicks_only_when_asked),
 		TEST(no_interrupt_when_not_wanted),
 		TEST(indirect),
 		TEST(empty_buffers),
