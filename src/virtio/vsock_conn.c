@@ -230,8 +230,8 @@ static void look_for_end(struct vsock_conn *conn)
 static void count_forwarded(struct vsock_conn *conn, uint32_t n)
 {
 	conn->fwd_cnt += n;
-	/* Before the guest has used all that it knows of. */
-	if (conn->fwd_cnt - conn->told_cnt >= conn->buf_alloc / 2)
+	/* Before the guest has used all that it knows of; each time is an interrupt. */
+	if (conn->fwd_cnt - conn->told_cnt >= conn->buf_alloc / 4 * 3)
 		add_pending(conn, VSOCK_OP_CREDIT_UPDATE);
 }
 

@@ -883,7 +883,7 @@ static void many_buffers_at_once(void **state)
 static void one_interrupt(void **state)
 {
 	struct bench *b = *state;
-	static const uint8_t bytes[VSOCK_BUFFER_MAX / 2];
+	static const uint8_t bytes[VSOCK_BUFFER_MAX / 4 * 3];
 	unsigned int n_raised;
 	int fd;
 
@@ -964,7 +964,7 @@ static void host_credit(void **state)
 	assert_int_equal(conn->ring_used, 0);
 	while (take(b, &packet))
 		assert_int_equal(packet.op, CREDIT_UPDATE);
-	assert_true(n_sent - packet.fwd_cnt < VSOCK_BUFFER_MAX / 2);
+	assert_true(n_sent - packet.fwd_cnt < VSOCK_BUFFER_MAX / 4 * 3);
 	expect_rest(b);
 	close(fd);
 	close(other);
