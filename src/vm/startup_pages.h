@@ -1,9 +1,9 @@
 /*
- * The pages of the program that only its start needs.
+ * The pages of the program and of its stack that only its start needs.
  *
  * A second after the start most of the program has done its work, and the pages of its file count
  * as resident though nothing needs them: all are let go. What is still needed comes back from the
- * page cache by a few faults.
+ * page cache by a few faults. Of the stack, what only the start's calls have used is freed.
  */
 #pragma once
 
