@@ -281,15 +281,22 @@ class TestCase(unittest.TestCase):
         """Start `televm run` with these arguments."""
         return self.keep(Televm("run", *arguments, **streams))
 
+    def run_guest(self, *arguments, **streams):
+        """The same, of a machine that is there until its guest ends."""
+        vm = self.run_televm(*arguments, **streams)
+        if HOST == "aia":
+            pin_vcpus(vm, int(arguments[arguments.index("--cpus") + 1]) if "--cpus" in arguments else 1)
+        return vm
+
     def run_tiny(self, name, *arguments, **streams):
         """Start one of the guests of a few instructions."""
-        return self.run_televm("--kernel", tiny(name), *arguments, **streams)
+        return self.run_guest("--kernel", tiny(name), *arguments, **streams)
 
     def run_linux(self, *arguments, ask=None, append="quiet", kernel=IMAGE, initrd=INITRAMFS, **streams):
         """Start Linux; ask: what its user space is to run."""
         if ask is not None:
             append += f' televm.exec="{ask}"'
-        return self.run_televm("--kernel", kernel, "--initrd", initrd, "--append", append, *arguments, **streams)
+        return self.run_guest("--kernel", kernel, "--initrd", initrd, "--append", append, *arguments, **streams)
 
     def ask_linux(self, ask, *arguments, **how):
         """Run Linux to its end and return what the command printed."""
@@ -303,8 +310,6 @@ class TestCase(unittest.TestCase):
         """Start Linux with a shell that `ask` of what is returned talks to."""
         vm = self.run_linux(*arguments, ask=TALK, append=append, stdin="pipe", **how)
         vm.expect("shell is up\n")
-        if HOST == "aia":
-            pin_vcpus(vm)
         return vm
 
     def power_off(self, vm, errors=SHUT_DOWN):
@@ -349,14 +354,26 @@ class TestCase(unittest.TestCase):
         return path
 
 
-def pin_vcpus(vm):
-    """Keep each vCPU on one processor of the host. KVM before Linux 6.17 looks for the interrupts of a vCPU that
-    waits on the processor where its thread wakes up. When that is another one than where it fell asleep, it sleeps
-    on, until its own timer wakes it: each wait may then take seconds, or for ever."""
-    threads = sorted(int(thread) for thread in os.listdir(f"/proc/{vm.pid}/task"))
-    vcpus = [thread for thread in threads if "vcpu" in read(f"/proc/{vm.pid}/task/{thread}/comm").decode()]
-    for n, thread in enumerate(vcpus):
-        os.sched_setaffinity(thread, {n % os.cpu_count()})
+def vcpus_of(vm):
+    """Its vCPU threads, or none where it has ended."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in sorted(os.listdir(f"/proc/{vm.pid}/task"), key=int):
+            if "vcpu" in read(f"/proc/{vm.pid}/task/{thread}/comm").decode():
+                found.append(int(thread))
+    return found
+
+
+def pin_vcpus(vm, count=1):
+    """Keep each vCPU on one processor of the host, as soon as there are so many. KVM before Linux 6.17 looks for the
+    interrupts of a vCPU that waits on the processor where its thread wakes up. When that is another one than where it
+    fell asleep, it sleeps on, until its own timer wakes it: each wait may then take seconds, or for ever."""
+    end = time.monotonic() + 10
+    while len(vcpus_of(vm)) < count and vm.process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    for n, thread in enumerate(vcpus_of(vm)):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(thread, {n % os.cpu_count()})
 
 
 def host(*command, status=0):
