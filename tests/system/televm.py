@@ -281,22 +281,18 @@ class TestCase(unittest.TestCase):
         """Start `televm run` with these arguments."""
         return self.keep(Televm("run", *arguments, **streams))
 
-    def run_guest(self, *arguments, **streams):
-        """The same, of a machine that is there until its guest ends."""
-        vm = self.run_televm(*arguments, **streams)
-        if HOST == "aia":
-            pin_vcpus(vm, int(arguments[arguments.index("--cpus") + 1]) if "--cpus" in arguments else 1)
-        return vm
-
     def run_tiny(self, name, *arguments, **streams):
         """Start one of the guests of a few instructions."""
-        return self.run_guest("--kernel", tiny(name), *arguments, **streams)
+        return self.run_televm("--kernel", tiny(name), *arguments, **streams)
 
     def run_linux(self, *arguments, ask=None, append="quiet", kernel=IMAGE, initrd=INITRAMFS, **streams):
         """Start Linux; ask: what its user space is to run."""
         if ask is not None:
             append += f' televm.exec="{ask}"'
-        return self.run_guest("--kernel", kernel, "--initrd", initrd, "--append", append, *arguments, **streams)
+        vm = self.run_televm("--kernel", kernel, "--initrd", initrd, "--append", append, *arguments, **streams)
+        if HOST == "aia":
+            pin_vcpus(vm, int(arguments[arguments.index("--cpus") + 1]) if "--cpus" in arguments else 1)
+        return vm
 
     def ask_linux(self, ask, *arguments, **how):
         """Run Linux to its end and return what the command printed."""
@@ -371,9 +367,13 @@ def pin_vcpus(vm, count=1):
     end = time.monotonic() + 10
     while len(vcpus_of(vm)) < count and vm.process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
-    for n, thread in enumerate(vcpus_of(vm)):
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(thread, {n % os.cpu_count()})
+    # The first may be waiting already, and stays where it is. The others have not been started by the first.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for n, thread in enumerate(vcpus_of(vm)):
+            if n == 0:
+                stat = read(f"/proc/{vm.pid}/task/{thread}/stat").decode()
+                first = int(stat.rpartition(")")[2].split()[36])
+            os.sched_setaffinity(thread, {(first + n) % os.cpu_count()})
 
 
 def host(*command, status=0):
