@@ -5,6 +5,7 @@
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/err.h"
+#include "util/events.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -341,12 +342,9 @@ int client_new(struct client **clientp, int fd, const struct client_env *env)
 
 void client_free(struct client *client)
 {
-	struct event *const events[] = { client->readable, client->writable, client->timeout };
-
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-		if (events[i] != NULL)
-			event_free(events[i]);
-	}
+	free_event(&client->readable);
+	free_event(&client->writable);
+	free_event(&client->timeout);
 	close(client->fd);
 	free(client->in);
 	free(client->out);

@@ -333,20 +333,20 @@ int microvm_start(struct microvm *microvm, enum vm_fault *fault, struct err *err
 
 static struct config_disk *find_disk(struct microvm *microvm, const char *id, struct err *err)
 {
-	for (unsigned int i = 0; i < microvm->config.n_disks; i++) {
-		if (strcmp(microvm->config.disks[i].id, id) == 0)
-			return &microvm->config.disks[i];
-	}
+	unsigned int i = vm_config_find_disk(&microvm->config, id);
+
+	if (i < microvm->config.n_disks)
+		return &microvm->config.disks[i];
 	err_set(err, -ENOENT, "there is no disk '%s'", id);
 	return NULL;
 }
 
 static struct config_net *find_net(struct microvm *microvm, const char *id, struct err *err)
 {
-	for (unsigned int i = 0; i < microvm->config.n_nets; i++) {
-		if (strcmp(microvm->config.nets[i].id, id) == 0)
-			return &microvm->config.nets[i];
-	}
+	unsigned int i = vm_config_find_net(&microvm->config, id);
+
+	if (i < microvm->config.n_nets)
+		return &microvm->config.nets[i];
 	err_set(err, -ENOENT, "there is no network '%s'", id);
 	return NULL;
 }

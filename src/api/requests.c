@@ -154,19 +154,17 @@ static void log_request(const struct api_request *request, const struct operatio
 	enum log_level level = request->is_quiet ? LOG_DEBUG : LOG_INFO;
 
 	if (!is_body_logged(request, operation)) {
-		log_write(level, __FILE__, __LINE__,
-			  "The API server received a %s request on \"%.200s\".", word,
-			  request->path);
+		log_leveled(level, "The API server received a %s request on \"%.200s\".", word,
+			    request->path);
 		return;
 	}
 	snprintf(cut, sizeof(cut), "%.*s", (int)MIN(request->body_len, sizeof(cut) - 1),
 		 request->body);
 	text_add_json(&text, cut);
 	body[text.len] = '\0';
-	log_write(level, __FILE__, __LINE__,
-		  "The API server received a %s request on \"%.200s\" with body %s%s.", word,
-		  request->path, body,
-		  text.is_cut || request->body_len >= sizeof(cut) ? "..." : "");
+	log_leveled(level, "The API server received a %s request on \"%.200s\" with body %s%s.",
+		    word, request->path, body,
+		    text.is_cut || request->body_len >= sizeof(cut) ? "..." : "");
 }
 
 static void log_answer(const struct api_answer *answer, const struct api_request *request,
@@ -177,13 +175,13 @@ static void log_answer(const struct api_answer *answer, const struct api_request
 	bool is_secret = operation != NULL && operation->is_secret && call->quotes_body;
 
 	if (answer->status < 300)
-		log_write(is_quiet ? LOG_DEBUG : LOG_INFO, __FILE__, __LINE__,
-			  "The request was executed successfully. Status code: %u %s.",
-			  answer->status, text);
+		log_leveled(is_quiet ? LOG_DEBUG : LOG_INFO,
+			    "The request was executed successfully. Status code: %u %s.",
+			    answer->status, text);
 	else
-		log_write(is_quiet ? LOG_DEBUG : LOG_ERROR, __FILE__, __LINE__,
-			  "Received Error. Status code: %u %s. Message: %s", answer->status, text,
-			  is_secret ? CALL_BAD_BODY "." : call->err.text);
+		log_leveled(is_quiet ? LOG_DEBUG : LOG_ERROR,
+			    "Received Error. Status code: %u %s. Message: %s", answer->status, text,
+			    is_secret ? CALL_BAD_BODY "." : call->err.text);
 }
 
 void api_refuse(struct api_answer *answer, unsigned int status, const char *field, const char *text)

@@ -4,6 +4,7 @@
 #include "backend/unix_listener.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/events.h"
 #include "util/log.h"
 
 #include <errno.h>
@@ -143,8 +144,8 @@ int api_server_new(struct api_server **serverp, const struct api_options *option
 		api_server_free(server);
 		return ret;
 	}
-	log_write(level, __FILE__, __LINE__, "Listening on API socket (\"%s\").", options->path);
-	log_write(level, __FILE__, __LINE__, "API server started.");
+	log_leveled(level, "Listening on API socket (\"%s\").", options->path);
+	log_leveled(level, "API server started.");
 	*serverp = server;
 	return 0;
 }
@@ -157,10 +158,8 @@ void api_server_free(struct api_server *server)
 		if (server->clients[i] != NULL)
 			client_free(server->clients[i]);
 	}
-	if (server->accept_again != NULL)
-		event_free(server->accept_again);
-	if (server->accept != NULL)
-		event_free(server->accept);
+	free_event(&server->accept_again);
+	free_event(&server->accept);
 	unix_listener_deinit(&server->listener);
 	free(server);
 }

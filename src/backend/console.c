@@ -1,8 +1,8 @@
 #include "backend/console.h"
 
-#include "backend/events.h"
 #include "util/bits.h"
 #include "util/clock.h"
+#include "util/events.h"
 #include "util/log.h"
 #include "util/metrics.h"
 

@@ -1,8 +1,8 @@
 #include "backend/rate_limiter.h"
 
-#include "backend/events.h"
 #include "util/bits.h"
 #include "util/clock.h"
+#include "util/events.h"
 
 #include <errno.h>
 

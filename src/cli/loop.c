@@ -1,8 +1,8 @@
 #include "cli/loop.h"
 
-#include "backend/events.h"
 #include "config/exit_status.h"
 #include "util/cleanup.h"
+#include "util/events.h"
 #include "util/log.h"
 #include "vm/fatal_signals.h"
 

@@ -74,6 +74,30 @@ void vm_config_deinit(struct vm_config *config)
 	*config = (struct vm_config){ 0 };
 }
 
+/* One that flags have just begun has no id yet. */
+static bool has_id(const char *own, const char *id)
+{
+	return own != NULL && strcmp(own, id) == 0;
+}
+
+unsigned int vm_config_find_disk(const struct vm_config *config, const char *id)
+{
+	unsigned int i = 0;
+
+	while (i < config->n_disks && !has_id(config->disks[i].id, id))
+		i++;
+	return i;
+}
+
+unsigned int vm_config_find_net(const struct vm_config *config, const char *id)
+{
+	unsigned int i = 0;
+
+	while (i < config->n_nets && !has_id(config->nets[i].id, id))
+		i++;
+	return i;
+}
+
 int vm_config_set_string(char **field, const char *text, struct err *err)
 {
 	char *copy = strdup(text);

@@ -83,6 +83,12 @@ void vm_config_init_api(struct vm_config *config);
 /** Free the strings. Legal on a zeroed object, and twice. */
 void vm_config_deinit(struct vm_config *config);
 
+/** \return the place of the disk with this id, or n_disks */
+unsigned int vm_config_find_disk(const struct vm_config *config, const char *id);
+
+/** \return the place of the network with this id, or n_nets */
+unsigned int vm_config_find_net(const struct vm_config *config, const char *id);
+
 /**
  * Set one of the strings to a copy of \p text, freeing what it was.
  * \param field &config->kernel_path and the like

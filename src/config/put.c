@@ -87,17 +87,6 @@ int vm_config_put_machine(struct vm_config *config, const struct config_machine 
 
 /* ---- disks ---- */
 
-/* \return the place of the disk with this id, or the one behind the last, which may be one too far
- */
-static unsigned int find_disk(const struct vm_config *config, const char *id)
-{
-	unsigned int i = 0;
-
-	while (i < config->n_disks && strcmp(config->disks[i].id, id) != 0)
-		i++;
-	return i;
-}
-
 /* \return what was there, zeroed if nothing was */
 static struct config_disk place_disk(struct vm_config *config, unsigned int place,
 				     const struct config_disk *disk)
@@ -115,7 +104,7 @@ int vm_config_check_disk(const struct vm_config *config, const struct config_dis
 			 struct err *err)
 {
 	struct vm_config copy = *config;
-	unsigned int place = find_disk(config, disk->id);
+	unsigned int place = vm_config_find_disk(config, disk->id);
 
 	if (place == CONFIG_DISKS_MAX)
 		return err_set(err, -EINVAL, "more than %d disks", CONFIG_DISKS_MAX);
@@ -132,7 +121,7 @@ int vm_config_put_disk(struct vm_config *config, struct config_disk *disk, struc
 		config_disk_deinit(disk);
 		return ret;
 	}
-	old = place_disk(config, find_disk(config, disk->id), disk);
+	old = place_disk(config, vm_config_find_disk(config, disk->id), disk);
 	config_put_root_first(config);
 	config_disk_deinit(&old);
 	*disk = (struct config_disk){ 0 };
@@ -140,15 +129,6 @@ int vm_config_put_disk(struct vm_config *config, struct config_disk *disk, struc
 }
 
 /* ---- networks ---- */
-
-static unsigned int find_net(const struct vm_config *config, const char *id)
-{
-	unsigned int i = 0;
-
-	while (i < config->n_nets && strcmp(config->nets[i].id, id) != 0)
-		i++;
-	return i;
-}
 
 static struct config_net place_net(struct vm_config *config, unsigned int place,
 				   const struct config_net *net)
@@ -166,7 +146,7 @@ int vm_config_check_net(const struct vm_config *config, const struct config_net 
 			struct err *err)
 {
 	struct vm_config copy = *config;
-	unsigned int place = find_net(config, net->id);
+	unsigned int place = vm_config_find_net(config, net->id);
 
 	if (place == CONFIG_NETS_MAX)
 		return err_set(err, -EINVAL, "more than %d network interfaces", CONFIG_NETS_MAX);
@@ -183,7 +163,7 @@ int vm_config_put_net(struct vm_config *config, struct config_net *net, struct e
 		config_net_deinit(net);
 		return ret;
 	}
-	old = place_net(config, find_net(config, net->id), net);
+	old = place_net(config, vm_config_find_net(config, net->id), net);
 	config_net_deinit(&old);
 	*net = (struct config_net){ 0 };
 	return 0;

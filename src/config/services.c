@@ -6,15 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool has_net(const struct vm_config *config, const char *id)
-{
-	for (unsigned int i = 0; i < config->n_nets; i++) {
-		if (config->nets[i].id != NULL && strcmp(config->nets[i].id, id) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* RFC 3927, 2.1: the first and last 256 addresses of 169.254/16 are reserved. */
 static bool is_link_local(uint32_t ipv4)
 {
@@ -32,7 +23,7 @@ static int validate_mmds(const struct vm_config *config, struct err *err)
 	if (mmds->n_nets == 0)
 		return err_set(err, -EINVAL, "The list of network interface IDs for MMDS is empty");
 	for (unsigned int i = 0; i < mmds->n_nets; i++) {
-		if (!has_net(config, mmds->nets[i]))
+		if (vm_config_find_net(config, mmds->nets[i]) == config->n_nets)
 			return err_set(err, -EINVAL, "MMDS: there is no network interface '%.*s'",
 				       CONFIG_ID_MAX, mmds->nets[i]);
 	}

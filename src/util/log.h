@@ -65,11 +65,14 @@ void log_set_module(const char *prefix);
 __attribute__((format(printf, 4, 5))) void log_write(enum log_level level, const char *file,
 						     unsigned int line, const char *format, ...);
 
-#define log_error(...) log_write(LOG_ERROR, __FILE__, __LINE__, __VA_ARGS__)
-#define log_warn(...)  log_write(LOG_WARN, __FILE__, __LINE__, __VA_ARGS__)
-#define log_info(...)  log_write(LOG_INFO, __FILE__, __LINE__, __VA_ARGS__)
-#define log_debug(...) log_write(LOG_DEBUG, __FILE__, __LINE__, __VA_ARGS__)
-#define log_trace(...) log_write(LOG_TRACE, __FILE__, __LINE__, __VA_ARGS__)
+/** A message of a level that is found out at run time. */
+#define log_leveled(level, ...) log_write(level, __FILE__, __LINE__, __VA_ARGS__)
+
+#define log_error(...) log_leveled(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_leveled(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_leveled(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_leveled(LOG_DEBUG, __VA_ARGS__)
+#define log_trace(...) log_leveled(LOG_TRACE, __VA_ARGS__)
 
 /**
  * Write one line from a signal handler.

@@ -3,6 +3,7 @@
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/events.h"
 #include "util/io.h"
 #include "util/text.h"
 
@@ -552,12 +553,6 @@ int metrics_start(struct event_base *base, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for the timer of the metrics");
 	(void)metrics_flush(NULL);
 	return 0;
-}
-
-static void free_event(struct event **event)
-{
-	if (*event != NULL)
-		event_free(take_ptr(*event));
 }
 
 void metrics_close(void)

@@ -1,6 +1,7 @@
 #include "virtio/balloon.h"
 
 #include "util/bits.h"
+#include "util/events.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -72,16 +73,16 @@ static uint32_t get_config(const struct balloon *balloon, size_t offset)
 
 static void check_discard(struct balloon *balloon, int ret)
 {
-	if (ret == -EFAULT)
+	if (ret == -EFAULT) {
 		virtio_dev_count_fail(balloon->dev.fails.event);
-	if (ret == -EFAULT)
 		log_guest(&balloon->dev.log_limit,
 			  "balloon '%s': its driver gives back memory that is not there",
 			  balloon->dev.id);
-	else if (ret != 0)
+	} else if (ret != 0) {
 		log_guest(&balloon->dev.log_limit,
 			  "balloon '%s': the host does not take memory back: %s", balloon->dev.id,
 			  strerror(-ret));
+	}
 }
 
 /* A piece of free memory that the guest told of. */
@@ -420,9 +421,7 @@ int balloon_init(struct balloon *balloon, const char *id, const struct balloon_c
 
 void balloon_deinit(struct balloon *balloon)
 {
-	if (balloon->stats_timer != NULL)
-		event_free(balloon->stats_timer);
-	balloon->stats_timer = NULL;
+	free_event(&balloon->stats_timer);
 	virtio_dev_deinit(&balloon->dev);
 }
 

@@ -1,6 +1,7 @@
 #include "virtio/blk.h"
 
 #include "util/bits.h"
+#include "util/events.h"
 #include "util/lazy_mem.h"
 #include "virtio/blk_request.h"
 
@@ -477,10 +478,8 @@ void blk_deinit(struct blk *blk)
 	if (!is_over)
 		log_error("blk '%s': its disk does not answer: what was under way may be lost",
 			  blk->dev.id);
-	if (blk->reap_event != NULL)
-		event_free(blk->reap_event);
-	if (blk->retry_event != NULL)
-		event_free(blk->retry_event);
+	free_event(&blk->reap_event);
+	free_event(&blk->retry_event);
 	rate_limiter_deinit(&blk->limiter);
 	virtio_dev_deinit(&blk->dev);
 	if (blk->requests != NULL && is_over)

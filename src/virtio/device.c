@@ -3,6 +3,7 @@
 #include "util/assert.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/events.h"
 #include "virtio/mmio.h"
 
 #include <errno.h>
@@ -84,8 +85,7 @@ void virtio_dev_deinit(struct virtio_dev *dev)
 	if (dev->class == NULL)
 		return;
 	for (unsigned int i = 0; i < dev->class->n_queues; i++) {
-		if (dev->kick_events[i] != NULL)
-			event_free(dev->kick_events[i]);
+		free_event(&dev->kick_events[i]);
 		close_fd(&dev->kick_fds[i]);
 	}
 	pthread_mutex_destroy(&dev->irq_lock);

@@ -1,7 +1,7 @@
 #include "virtio/net_tx.h"
 
-#include "backend/events.h"
 #include "util/bits.h"
+#include "util/events.h"
 #include "virtio/net.h"
 
 #include <errno.h>

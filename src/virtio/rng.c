@@ -1,6 +1,7 @@
 #include "virtio/rng.h"
 
 #include "util/bits.h"
+#include "util/events.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -151,9 +152,7 @@ int rng_init(struct rng *rng, const char *id, const struct rate_limiter_config *
 
 void rng_deinit(struct rng *rng)
 {
-	if (rng->retry_event != NULL)
-		event_free(rng->retry_event);
-	rng->retry_event = NULL;
+	free_event(&rng->retry_event);
 	rate_limiter_deinit(&rng->limiter);
 	virtio_dev_deinit(&rng->dev);
 }

@@ -1,9 +1,9 @@
 #include "virtio/vsock.h"
 
-#include "backend/events.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/events.h"
 
 #include <errno.h>
 #include <inttypes.h>

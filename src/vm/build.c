@@ -4,11 +4,11 @@
  * controller (which wants all vCPUs to exist), the devices, and last the device tree that describes
  * them.
  */
-#include "backend/events.h"
 #include "config/config.h"
 #include "riscv/isa.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/events.h"
 #include "util/log.h"
 #include "vm/cpu_template.h"
 #include "vm/fatal_signals.h"

@@ -1,10 +1,10 @@
 #include "vm/rtc_device.h"
 
-#include "backend/events.h"
 #include "bus/mmio_bus.h"
 #include "riscv/layout.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/events.h"
 
 #include <errno.h>
 #include <event2/event.h>
