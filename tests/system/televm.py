@@ -22,6 +22,7 @@ IMAGE = f"{SHARE}/Image"
 INITRAMFS = f"{SHARE}/initramfs.cpio"
 DEBIAN_IMAGE = f"{SHARE}/Image.debian"
 DEBIAN_INITRAMFS = f"{SHARE}/initramfs.debian.cpio"
+ROOTFS = f"{SHARE}/rootfs.ext4"
 
 HOST = os.environ.get("TELEVM_HOST", "aia")
 HAS_AIA = HOST not in ("plic", "nosstc")
@@ -290,8 +291,7 @@ class TestCase(unittest.TestCase):
         if ask is not None:
             append += f' televm.exec="{ask}"'
         vm = self.run_televm("--kernel", kernel, "--initrd", initrd, "--append", append, *arguments, **streams)
-        if HOST == "aia":
-            pin_vcpus(vm, int(arguments[arguments.index("--cpus") + 1]) if "--cpus" in arguments else 1)
+        pin_vcpus(vm, int(arguments[arguments.index("--cpus") + 1]) if "--cpus" in arguments else 1)
         return vm
 
     def ask_linux(self, ask, *arguments, **how):
@@ -307,6 +307,11 @@ class TestCase(unittest.TestCase):
         vm = self.run_linux(*arguments, ask=TALK, append=append, stdin="pipe", **how)
         vm.expect("shell is up\n")
         return vm
+
+    def mount_debian(self, vm, disk):
+        """In a Linux whose disk is the root file system: /mnt is that Debian, to chroot into, with a place to write."""
+        vm.ask(f"mount -t ext4 -o ro,noload /dev/{disk} /mnt && mount -t tmpfs tmp /mnt/tmp && "
+               "mount --bind /dev /mnt/dev && mount --bind /proc /mnt/proc")
 
     def power_off(self, vm, errors=SHUT_DOWN):
         """End a Linux that was talked to; errors: as of `ends`."""
@@ -361,9 +366,11 @@ def vcpus_of(vm):
 
 
 def pin_vcpus(vm, count=1):
-    """Keep each vCPU on one processor of the host, as soon as there are so many. KVM before Linux 6.17 looks for the
-    interrupts of a vCPU that waits on the processor where its thread wakes up. When that is another one than where it
-    fell asleep, it sleeps on, until its own timer wakes it: each wait may then take seconds, or for ever."""
+    """With the AIA, keep each vCPU on one processor of the host, as soon as there are so many. KVM before Linux 6.17 looks
+    for the interrupts of a vCPU that waits on the processor where its thread wakes up. When that is another one than where
+    it fell asleep, it sleeps on, until its own timer wakes it: each wait may then take seconds, or for ever."""
+    if HOST != "aia":
+        return
     end = time.monotonic() + 10
     while len(vcpus_of(vm)) < count and vm.process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)

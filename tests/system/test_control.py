@@ -63,8 +63,7 @@ class ControlCase(ApiTestCase):
         """Start one that was configured with ask=TALK, and whose standard input is a pipe."""
         self.start(vm)
         vm.expect("shell is up\n")
-        if HOST == "aia":
-            pin_vcpus(vm)
+        pin_vcpus(vm)
 
     def power_off(self, vm):
         vm.send("poweroff\n")
@@ -238,7 +237,7 @@ class PowerKey(ControlCase):
         """Its init ends the services first."""
         vm = self.run_api(stdin="pipe")
         rootfs = f"{self.folder()}/rootfs.ext4"
-        host("cp", "--sparse=always", f"{SHARE}/rootfs.ext4", rootfs)
+        host("cp", "--sparse=always", ROOTFS, rootfs)
         self.change(vm, "/boot-source", kernel_image_path=IMAGE, boot_args="console=ttyS0 loglevel=1")
         self.change(vm, "/machine-config", vcpu_count=1, mem_size_mib=256)
         self.change(vm, "/drives/rootfs", drive_id="rootfs", path_on_host=rootfs, is_root_device=True)

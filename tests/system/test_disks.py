@@ -100,12 +100,12 @@ class Data(DiskCase):
         for engine, harts in KINDS:
             with self.subTest(engine=engine, harts=harts):
                 disk = self.ext4_disk(48 * MIB)
-                vm = self.talk_to_linux("--disk", f"{disk},engine={engine}", "--disk", f"{SHARE}/rootfs.ext4,ro",
+                vm = self.talk_to_linux("--disk", f"{disk},engine={engine}", "--disk", f"{ROOTFS},ro",
                                         "--cpus", str(harts))
-                vm.ask("mount -t ext4 -o ro,noload /dev/vdb /mnt && mount -t ext4 /dev/vda /mnt/mnt && "
-                       "mount -t tmpfs tmpfs /mnt/run && mount -t proc proc /mnt/proc && mount -o bind /dev /mnt/dev")
-                got = vm.ask("cd /mnt/run; chroot /mnt fio --name=global --directory=/mnt --ioengine=psync --size=4m --verify=crc32c "
-                             "--verify_fatal=1 --verify_state_save=0 --fallocate=none --thread --aux-path=/run "
+                self.mount_debian(vm, "vdb")
+                vm.ask("mount -t ext4 /dev/vda /mnt/mnt")
+                got = vm.ask("cd /mnt/tmp; chroot /mnt fio --name=global --directory=/mnt --ioengine=psync --size=4m --verify=crc32c "
+                             "--verify_fatal=1 --verify_state_save=0 --fallocate=none --thread --aux-path=/tmp "
                              f"--end_fsync=1 {' '.join(jobs)} 2>&1; cd /")
                 self.assertEqual(len(re.findall(r"err= 0\b", got)), len(jobs), got)
                 vm.ask("umount /mnt/mnt")

@@ -67,7 +67,7 @@ class GettingStarted(TestCase):
         self.assertGreaterEqual(len(blocks), 9)
         self.place = self.folder()
         os.symlink(IMAGE, f"{self.place}/Image")
-        host("cp", "--sparse=always", f"{SHARE}/rootfs.ext4", self.place)
+        host("cp", "--sparse=always", ROOTFS, self.place)
         shell = Shell(self.place)
         self.addCleanup(host, "ip", "link", "delete", "tap0", status=None)
         self.addCleanup(shell.close)

@@ -56,8 +56,7 @@ class Metrics(MetricsCase):
                                       "is_root_device": False, "cache_type": "Writeback"})
         vm.start_instance()
         vm.expect("shell is up\n")
-        if HOST == "aia":
-            pin_vcpus(vm)
+        pin_vcpus(vm)
         vm.ask("dd if=/dev/vda of=/dev/null bs=64k count=32 2>&1")
         vm.ask("dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=notrunc,fsync 2>&1")
         self.flush(vm)

@@ -235,7 +235,7 @@ class Iperf(NetCase):
     def serve(self):
         """The host's side: the same program, out of the same file."""
         folder = self.folder()
-        host("mount", "-o", "ro,noload,loop", f"{SHARE}/rootfs.ext4", folder)
+        host("mount", "-o", "ro,noload,loop", ROOTFS, folder)
         self.addCleanup(host, "umount", "-R", folder)
         for name, kind in (("tmp", "tmpfs"), ("proc", "proc"), ("dev", "devtmpfs")):
             host("mount", "-t", kind, name, f"{folder}/{name}")
@@ -248,9 +248,8 @@ class Iperf(NetCase):
         self.serve()
         for harts in (1, 4):
             name, net = self.tap()
-            vm = self.talk_to_linux("--disk", f"{SHARE}/rootfs.ext4,ro", "--net", f"tap={name}", "--cpus", str(harts))
-            vm.ask("mount -t ext4 -o ro,noload /dev/vda /mnt && mount -t tmpfs tmp /mnt/tmp && mount --bind /dev /mnt/dev && "
-                   "mount --bind /proc /mnt/proc")
+            vm = self.talk_to_linux("--disk", f"{ROOTFS},ro", "--net", f"tap={name}", "--cpus", str(harts))
+            self.mount_debian(vm, "vda")
             self.configure(vm, net)
             for way in ("", "--reverse"):
                 with self.subTest(harts=harts, way=way):

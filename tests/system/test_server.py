@@ -174,8 +174,7 @@ class Ctl(ServerCase):
         metadata = self.file(b'{"a": 0}')
         vm = self.run_api("--config-file", config, "--id", "vm1", "--metadata", metadata, stdin="pipe")
         vm.expect("shell is up\n")
-        if HOST == "aia":
-            pin_vcpus(vm)
+        pin_vcpus(vm)
         return vm
 
     def test_commands(self):
