@@ -778,102 +778,106 @@ static void exit_status_of_a_run(void **state)
 	assert_string_equal(said, "televm: error: no machine\n");
 }
 
-/* J03 of the hostile-input checklist: what is opened later must not become standard output. */
-static void closed_standard_descriptors(void **state)
+/* \return the wait status of a child of ours that ends with what \p run returns */
+static int in_child(int (*run)(const void *ctx), const void *ctx)
 {
 	int status;
 	pid_t pid;
 
-	(void)state;
 	fflush(stdout);
 	pid = fork();
-	if (pid == 0) {
-		static char name[] = "televm";
-		static char flag[] = "--version";
-		char *argv[] = { name, flag, NULL };
-
-		close(STDIN_FILENO);
-		close(STDOUT_FILENO);
-		if (cli_main(2, argv) != 0 || open("/dev/null", O_RDONLY) <= STDERR_FILENO)
-			_exit(1);
-		_exit(0);
-	}
+	if (pid == 0)
+		_exit(run(ctx));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	return status;
+}
+
+static int run_with_flag(const char *flag)
+{
+	static char name[] = "televm";
+	char copy[16];
+	char *argv[] = { name, copy, NULL };
+
+	snprintf(copy, sizeof(copy), "%s", flag);
+	return cli_main(2, argv);
+}
+
+static int run_with_descriptors_closed(const void *ctx)
+{
+	(void)ctx;
+	close(STDIN_FILENO);
+	close(STDOUT_FILENO);
+	return run_with_flag("--version") != 0 || open("/dev/null", O_RDONLY) <= STDERR_FILENO;
+}
+
+/* J03 of the hostile-input checklist: what is opened later must not become standard output. */
+static void closed_standard_descriptors(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(run_with_descriptors_closed, NULL), 0);
+}
+
+struct descriptors {
+	rlim_t soft;
+	rlim_t hard;
+	rlim_t after;
+};
+
+static int run_with_limit(const void *ctx)
+{
+	const struct descriptors *wanted = ctx;
+	const struct rlimit before = { wanted->soft, wanted->hard };
+	struct rlimit after;
+
+	close(STDOUT_FILENO);
+	return setrlimit(RLIMIT_NOFILE, &before) != 0 || run_with_flag("--version") != 0 ||
+	       getrlimit(RLIMIT_NOFILE, &after) != 0 || after.rlim_cur != wanted->after ||
+	       after.rlim_max != wanted->hard;
 }
 
 /* As many as a guest may have sockets, where that is permitted; nothing is taken away. */
 static void more_descriptors(void **state)
 {
-	static const struct {
-		rlim_t soft;
-		rlim_t hard;
-		rlim_t after;
-	} cases[] = {
+	static const struct descriptors cases[] = {
 		{ 200, 4000, 2048 },
 		{ 200, 300, 300 },
 		{ 3000, 4000, 3000 },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const struct rlimit before = { cases[i].soft, cases[i].hard };
-		struct rlimit after;
-		int status;
-		pid_t pid;
-
-		fflush(stdout);
-		pid = fork();
-		if (pid == 0) {
-			static char name[] = "televm";
-			static char flag[] = "--version";
-			char *argv[] = { name, flag, NULL };
-
-			close(STDOUT_FILENO);
-			if (setrlimit(RLIMIT_NOFILE, &before) != 0 || cli_main(2, argv) != 0 ||
-			    getrlimit(RLIMIT_NOFILE, &after) != 0 ||
-			    after.rlim_cur != cases[i].after || after.rlim_max != cases[i].hard)
-				_exit(1);
-			_exit(0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_int_equal(status, 0);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(in_child(run_with_limit, &cases[i]), 0);
 }
 
-/* \return the wait status of `televm FLAG` whose standard output or error nobody reads */
-static int run_unread(int fd, char *flag)
-{
-	static char name[] = "televm";
-	char *argv[] = { name, flag, NULL };
-	int fds[2];
-	int status;
-	pid_t pid;
+struct unread {
+	int fd; /* standard output or error */
+	const char *flag;
+};
 
-	assert_int_equal(pipe(fds), 0);
+/* `televm FLAG`, with one of its descriptors a pipe that nobody reads. */
+static int run_unread(const void *ctx)
+{
+	const struct unread *unread = ctx;
+	int fds[2];
+
+	if (pipe(fds) != 0)
+		return EXIT_STATUS_OK; /* none of those that are expected */
 	close(fds[0]);
-	fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
-		signal(SIGPIPE, SIG_DFL);
-		dup2(fds[1], fd);
-		_exit(cli_main(2, argv));
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	close(fds[1]);
-	return status;
+	signal(SIGPIPE, SIG_DFL);
+	dup2(fds[1], unread->fd);
+	return run_with_flag(unread->flag);
 }
 
 static void a_reader_that_is_gone(void **state)
 {
-	static char version[] = "--version";
-	static char unknown[] = "--unknown";
+	static const struct unread output = { STDOUT_FILENO, "--version" };
+	static const struct unread error = { STDERR_FILENO, "--unknown" };
 	int status;
 
 	(void)state;
-	status = run_unread(STDOUT_FILENO, version);
+	status = in_child(run_unread, &output);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_ERROR);
-	status = run_unread(STDERR_FILENO, unknown);
+	status = in_child(run_unread, &error);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATUS_BAD_ARGUMENTS);
 }
 
