@@ -188,6 +188,7 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		ret = vm_resources_take_net(devices->env->resources, config, &device->netdev, err);
 	if (ret != 0)
 		return ret;
+	netdev_watch(device->netdev, devices->env->base);
 	ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
 		       devices->env->base, err);
 	if (ret == 0)
