@@ -348,12 +348,16 @@ int disk_set_file_take_fd(struct disk *disk, int fd, const char *path, struct er
 
 void disk_close(struct disk *disk)
 {
+	bool is_over;
+
 	if (disk->ops == NULL)
 		return;
+	is_over = disk->uring == NULL || disk_drain(disk, 0);
 	unlock(disk);
 	if (disk->ops->deinit != NULL)
 		disk->ops->deinit(disk);
-	if (disk->zeros != NULL)
+	/* What took their place in the process would be written to the file. */
+	if (disk->zeros != NULL && is_over)
 		munmap(disk->zeros, ZEROS_SIZE);
 	close_fd(&disk->fd);
 	free(disk->path);

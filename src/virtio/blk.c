@@ -457,7 +457,7 @@ int blk_init(struct blk *blk, const struct blk_config *config, struct disk *disk
 	if (result == 0)
 		result = watch_disk(blk, base, err);
 	if (result != 0) {
-		blk_deinit(blk);
+		(void)blk_deinit(blk);
 		return result;
 	}
 	offer_features(blk);
@@ -466,12 +466,12 @@ int blk_init(struct blk *blk, const struct blk_config *config, struct disk *disk
 	return 0;
 }
 
-void blk_deinit(struct blk *blk)
+bool blk_deinit(struct blk *blk)
 {
 	bool is_over;
 
 	if (blk->dev.class == NULL)
-		return;
+		return true;
 	/* What ends here is not acknowledged. */
 	blk->dev.status = 0;
 	give_up(blk);
@@ -487,6 +487,7 @@ void blk_deinit(struct blk *blk)
 		munmap(blk->requests, requests_bytes(blk));
 	free(blk->free_requests);
 	*blk = (struct blk){ 0 };
+	return is_over;
 }
 
 /* ---- changes at run time ---- */

@@ -69,11 +69,12 @@ __attribute__((warn_unused_result)) int blk_init(struct blk *blk, const struct b
 						 struct event_base *base, struct err *err);
 
 /**
- * On the I/O thread, after the vCPUs have ended. Gives up what is in flight; where the disk does
- * not answer, what the kernel may still look at is left behind. Legal on a zeroed object, and
- * twice.
+ * On the I/O thread, after the vCPUs have ended. Gives up what is in flight. Legal on a zeroed
+ * object, and twice.
+ * \return false: the disk does not answer, and the kernel may yet read and write what requests
+ * named. That is left behind, as guest memory must be
  */
-void blk_deinit(struct blk *blk);
+bool blk_deinit(struct blk *blk);
 
 /* While the guest runs; on the I/O thread, without the lock. */
 

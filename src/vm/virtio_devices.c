@@ -397,17 +397,20 @@ void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int t
 		virtio_console_flush(devices->console, timeout_ms);
 }
 
-static void free_disk(struct disk_device *device)
+static bool free_disk(struct disk_device *device)
 {
+	bool is_over;
+
 	if (device == NULL)
-		return;
+		return true;
 	metrics_remove(&device->blk.metrics);
-	blk_deinit(&device->blk);
+	is_over = blk_deinit(&device->blk);
 	if (device->disk != NULL)
 		disk_close(device->disk);
 	free(device->disk);
 	free(device->id);
 	free(device);
+	return is_over;
 }
 
 static void free_net(struct net_device *device)
@@ -421,12 +424,14 @@ static void free_net(struct net_device *device)
 	free(device);
 }
 
-void virtio_devices_free(struct virtio_devices *devices)
+bool virtio_devices_free(struct virtio_devices *devices)
 {
+	bool is_over = true;
+
 	if (devices == NULL)
-		return;
+		return true;
 	for (unsigned int i = 0; i < CONFIG_DISKS_MAX; i++)
-		free_disk(devices->disks[i]);
+		is_over = free_disk(devices->disks[i]) && is_over;
 	for (unsigned int i = 0; i < CONFIG_NETS_MAX; i++)
 		free_net(devices->nets[i]);
 	if (devices->vsock != NULL)
@@ -448,4 +453,5 @@ void virtio_devices_free(struct virtio_devices *devices)
 	free(devices->console);
 	free(devices->input);
 	free(devices);
+	return is_over;
 }

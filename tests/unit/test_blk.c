@@ -121,8 +121,8 @@ static void attach(struct bench *b, const struct options *options)
 
 static void detach(struct bench *b)
 {
-	blk_deinit(&b->blk);
-	blk_deinit(&b->blk);
+	(void)blk_deinit(&b->blk);
+	assert_true(blk_deinit(&b->blk));
 	disk_close(&b->disk);
 	disk_close(&b->disk);
 	driver_deinit(&b->d);
@@ -970,10 +970,19 @@ static void a_reset_before_the_disk_has_nothing_to_do(void **state)
 	assert_int_equal(request(b, IN, 0, 512), OK);
 }
 
+static bool is_mapped(void *page)
+{
+	unsigned char is_there;
+
+	return mincore(page, 1, &is_there) == 0;
+}
+
 /* B11; and the loop has other things to do than to wait for it. */
 static void the_end_of_one_that_is_stuck(void **state)
 {
 	struct bench *b = bench_of(state);
+	void *requests = b->blk.requests;
+	void *zeros = b->disk.zeros;
 	struct err err;
 
 	make_slow(b);
@@ -984,6 +993,11 @@ static void the_end_of_one_that_is_stuck(void **state)
 	assert_int_equal(blk_update(&b->blk, b->path, NULL, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "does not answer"));
 	assert_true(slow.waited_ms <= DISK_PATIENCE_MS);
+	/* What the kernel may yet look at is there to the end. */
+	assert_false(blk_deinit(&b->blk));
+	disk_close(&b->disk);
+	assert_true(is_mapped(requests));
+	assert_true(is_mapped(zeros));
 	detach(b);
 }
 
