@@ -79,7 +79,7 @@ int vm_resources_open_kernel(struct vm_resources *resources, const struct vm_con
 int vm_resources_take_kernel(struct vm_resources *resources, const struct vm_config *config,
 			     struct kernel_image *kernel, struct initrd *initrd, struct err *err)
 {
-	if (resources == NULL || resources->kernel.path == NULL)
+	if (resources == NULL || resources->kernel.file.path == NULL)
 		return open_kernel(config, kernel, initrd, err);
 	*kernel = resources->kernel;
 	*initrd = resources->initrd;
