@@ -1,8 +1,10 @@
 /*
  * The socket device between a guest and hosts that do anything, in any order. Packets are well
  * formed and about connections that exist, then broken by the input. What must hold: bytes reach
- * the guest in the order that the host wrote them, rings are never fuller than their size, the loop
- * comes to rest after each step, and nothing is left after a reset.
+ * the guest in the order that the host wrote them, buffers are filled in the order that they were
+ * given in, whatever they consist of, those that the device has are those that it keeps, rings are
+ * never fuller than their size, the loop comes to rest after each step, and nothing is left after a
+ * reset.
  */
 #include "../unit/driver.h"
 #include "util/assert.h"
@@ -23,6 +25,8 @@ enum {
 	CID = 3,
 	HDR = sizeof(struct vsock_hdr),
 	RX_BYTES = HDR + 300,
+	RX_STRIDE = RX_BYTES + 8,
+	RX_PIECES_MAX = 2,
 	TX_BYTES = HDR + 70000,
 	N_HOSTS = 16,
 	N_FLOWS = 64,
@@ -50,6 +54,7 @@ struct model {
 	struct driver d;
 	char path[64];
 	uint64_t rx_gpa; /* DRIVER_SIZE_MAX buffers, one for each descriptor */
+	uint8_t rx_offset[DRIVER_SIZE_MAX];
 	uint64_t tx_gpa;
 	struct host hosts[N_HOSTS];
 	struct flow flows[N_FLOWS];
@@ -135,14 +140,20 @@ static void take_packet(struct model *m, const uint8_t *bytes, uint32_t len)
 		ASSERT(bytes[HDR + i] == flow->next++);
 }
 
+static uint64_t rx_gpa(const struct model *m, uint16_t head)
+{
+	return m->rx_gpa + head * (uint64_t)RX_STRIDE + m->rx_offset[head];
+}
+
 static void take_packets(struct model *m)
 {
+	const struct driver_queue *q = &m->d.queues[VSOCK_RX];
 	struct driver_used used;
 
 	while (driver_take_used(&m->d, VSOCK_RX, &used)) {
-		ASSERT(used.head < DRIVER_SIZE_MAX && used.len <= RX_BYTES);
-		take_packet(m, driver_ptr(&m->d, m->rx_gpa + used.head * (uint64_t)RX_BYTES),
-			    used.len);
+		ASSERT(used.head == q->avail[2 + (uint16_t)(q->last_used - 1) % q->size]);
+		ASSERT(used.len <= RX_BYTES);
+		take_packet(m, driver_ptr(&m->d, rx_gpa(m, (uint16_t)used.head)), used.len);
 	}
 	while (driver_take_used(&m->d, VSOCK_TX, &used))
 		ASSERT(used.len == 0);
@@ -153,19 +164,40 @@ static uint16_t n_outstanding(const struct driver_queue *q)
 	return (uint16_t)(q->avail[1] - q->used[1]);
 }
 
-static void give_buffers(struct model *m, uint8_t n)
+/* Of any length, in one piece, in two, or behind one to be read. One too small for a packet, which
+ * breaks the device, is rare. */
+static void give_buffer(struct model *m, uint8_t shape)
+{
+	uint16_t head = m->d.queues[VSOCK_RX].next_free;
+	uint64_t gpa;
+	uint32_t len = shape < 128 ? RX_BYTES : HDR + (255 - shape) % 64;
+	uint32_t cut = shape % HDR;
+
+	m->rx_offset[head] = shape % 8;
+	gpa = rx_gpa(m, head);
+	if (shape % 16 == 3) {
+		const struct driver_buf pieces[] = { { gpa, cut, true },
+						     { gpa + cut, len - cut, true } };
+
+		driver_add(&m->d, VSOCK_RX, pieces, RX_PIECES_MAX);
+	} else {
+		const struct driver_buf behind[] = { { gpa, cut, false }, { gpa, len, true } };
+
+		if (shape % 16 == 5)
+			driver_add(&m->d, VSOCK_RX, behind, RX_PIECES_MAX);
+		else
+			driver_add(&m->d, VSOCK_RX, behind + 1, 1);
+	}
+}
+
+/* Buffers come back in order: none is given twice. */
+static void give_buffers(struct model *m, uint8_t n, uint8_t shape, uint8_t step)
 {
 	struct driver_queue *q = &m->d.queues[VSOCK_RX];
 
-	for (; n > 0 && n_outstanding(q) < 200; n--) {
-		const struct driver_buf buf = {
-			.gpa = m->rx_gpa + q->next_free * (uint64_t)RX_BYTES,
-			.len = RX_BYTES,
-			.is_writable = true,
-		};
-
-		/* Buffers come back in order: none is given twice. */
-		driver_add(&m->d, VSOCK_RX, &buf, 1);
+	for (; n > 0 && n_outstanding(q) < DRIVER_SIZE_MAX / RX_PIECES_MAX; n--) {
+		give_buffer(m, shape);
+		shape += step;
 	}
 	rig_write32(&m->d.mmio, 0x50, VSOCK_RX);
 }
@@ -236,7 +268,8 @@ static void boot(struct model *m)
 
 	rig_write32(&m->d.mmio, 0x70, 0);
 	ASSERT(table->n_handshakes == 0 && TAILQ_EMPTY(&table->sending) &&
-	       TAILQ_EMPTY(&table->timed) && m->vsock.rx.n_resets == 0 && table->n_full == 0);
+	       TAILQ_EMPTY(&table->timed) && m->vsock.rx.n_resets == 0 &&
+	       m->vsock.rx.batch.n == 0 && table->n_full == 0);
 	driver_boot(&m->d, 0);
 	m->n_flows = 0;
 }
@@ -316,7 +349,7 @@ static void take_step(struct model *m, const uint8_t *step)
 {
 	switch (step[0] % 16) {
 	case 0:
-		give_buffers(m, step[1]);
+		give_buffers(m, step[1], step[2], step[3]);
 		break;
 	case 1:
 		new_client(m, step);
@@ -348,10 +381,33 @@ static void take_step(struct model *m, const uint8_t *step)
 	take_packets(m);
 }
 
+/* Of a queue's. */
+static unsigned int n_in_flight(const struct virtq *vq)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vq->in_flight); i++)
+		n += (unsigned int)__builtin_popcountll(vq->in_flight[i]);
+	return n;
+}
+
+static void check_kept(const struct model *m)
+{
+	const struct vsock_batch *batch = &m->vsock.rx.batch;
+	uint32_t room = 0;
+
+	for (unsigned int i = 0; i < batch->n; i++)
+		room += batch->buffers[i].room;
+	ASSERT(room == batch->room);
+	if (virtio_dev_is_active(&m->vsock.dev))
+		ASSERT(n_in_flight(&m->vsock.dev.queues[VSOCK_RX]) == batch->n);
+}
+
 static void check(const struct model *m)
 {
 	const struct vsock_table *table = &m->vsock.table;
 
+	check_kept(m);
 	ASSERT(table->n_handshakes <= VSOCK_HANDSHAKES_MAX);
 	for (unsigned int i = 0; i < table->n_used; i++) {
 		const struct vsock_conn *conn = &table->conns[i];
@@ -387,7 +443,7 @@ static void init(struct model *m)
 		abort();
 	atexit(remove_socket);
 	driver_attach(&m->d, &m->vsock.dev);
-	m->rx_gpa = driver_alloc(&m->d, DRIVER_SIZE_MAX * RX_BYTES, 8);
+	m->rx_gpa = driver_alloc(&m->d, DRIVER_SIZE_MAX * RX_STRIDE, 8);
 	m->tx_gpa = driver_alloc(&m->d, TX_BYTES, 8);
 }
 

@@ -945,6 +945,109 @@ static void buffers_that_are_left(void **state)
 	expect_on(b, RST, 98, 98);
 }
 
+/* Packets of a buffer in several pieces, or with one to read in front, are made one by one. */
+static void odd_buffers_among_good_ones(void **state)
+{
+	enum { PIECE = 100 };
+	struct bench *b = *state;
+	struct driver_used used;
+	uint16_t heads[5];
+	uint8_t bytes[4 * RX_DATA];
+	uint32_t at = 0;
+	int fd;
+
+	boot_bare(b);
+	give(b, 1);
+	b->keeps_buffers = true;
+	fd = open_from_guest(b, 77, 1000);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i / 3);
+	for (uint16_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		const uint64_t gpa = driver_alloc(&b->d, RX_BYTES, 8);
+		const struct driver_buf whole = { gpa, RX_BYTES, true };
+		const struct driver_buf behind[] = { { gpa, PIECE, false }, whole };
+		const struct driver_buf pieces[] = { { gpa, PIECE, true },
+						     { gpa + PIECE, RX_BYTES - PIECE, true } };
+
+		if (i == 2)
+			heads[i] = driver_add(&b->d, VSOCK_RX, behind, ARRAY_SIZE(behind));
+		else if (i == 3)
+			heads[i] = driver_add(&b->d, VSOCK_RX, pieces, ARRAY_SIZE(pieces));
+		else
+			heads[i] = driver_add(&b->d, VSOCK_RX, &whole, 1);
+		b->rx_gpa[heads[i]] = gpa;
+	}
+	write_text(b, fd, "x"); /* the second is kept, and no more: what follows it is odd */
+	assert_int_equal(b->vsock.rx.batch.n, 1);
+	assert_true(driver_take_used(&b->d, VSOCK_RX, &used));
+	assert_int_equal(send(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	driver_settle(&b->d);
+	for (size_t i = 1; i < ARRAY_SIZE(heads); i++) {
+		const uint8_t *packet = driver_ptr(&b->d, b->rx_gpa[heads[i]]);
+
+		assert_true(driver_take_used(&b->d, VSOCK_RX, &used));
+		assert_int_equal(used.head, heads[i]);
+		assert_memory_equal(packet + HDR, bytes + at, used.len - HDR);
+		at += used.len - HDR;
+	}
+	b->keeps_buffers = false;
+	give(b, 1);
+	assert_memory_equal(expect(b, RW).data, bytes + at, sizeof(bytes) - at);
+	close(fd);
+}
+
+/* A driver that breaks the device while buffers of its are kept gets none of them back. */
+static void broken_with_buffers_left(void **state)
+{
+	struct bench *b = *state;
+	struct driver_used used;
+	int fd;
+
+	boot_bare(b);
+	give(b, 1);
+	b->keeps_buffers = true;
+	fd = open_from_guest(b, 77, 1000);
+	give(b, 2);
+	write_text(b, fd, "a");
+	expect(b, RW);
+	assert_int_equal(b->vsock.rx.batch.n, 1);
+	driver_offer(&b->d, VSOCK_RX, DRIVER_SIZE_MAX);
+	write_text(b, fd, "b");
+	assert_true(needs_reset(b));
+	assert_false(driver_take_used(&b->d, VSOCK_RX, &used));
+	assert_int_equal(n_open(b), 0);
+	close(fd);
+	driver_boot(&b->d, 0);
+	assert_int_equal(b->vsock.rx.batch.room, 0);
+	give(b, 1);
+	close(open_from_guest(b, 78, 1000));
+}
+
+/* They are the device's still: connections are at an end, queues are not. */
+static void transport_reset_with_buffers_left(void **state)
+{
+	struct bench *b = *state;
+	const struct driver_buf event = { driver_alloc(&b->d, 8, 8), 4, true };
+	int fd;
+
+	boot_bare(b);
+	give(b, 1);
+	b->keeps_buffers = true;
+	fd = open_from_guest(b, 77, 1000);
+	give(b, 3);
+	write_text(b, fd, "a");
+	expect(b, RW);
+	driver_add(&b->d, VSOCK_EVENT, &event, 1);
+	vsock_transport_reset(&b->vsock);
+	assert_int_equal(b->vsock.rx.batch.n, 2);
+	send_op(b, RW, 98, 98);
+	send_op(b, RW, 99, 99);
+	expect_on(b, RST, 98, 98);
+	expect_on(b, RST, 99, 99);
+	assert_int_equal(b->vsock.rx.batch.n, 0);
+	close(fd);
+}
+
 /* What was sent is given back and credit is told, by one interrupt. */
 static void one_interrupt(void **state)
 {
@@ -2036,6 +2139,9 @@ int main(void)
 		TEST(many_buffers_at_once),
 		TEST(words_stay_words),
 		TEST(buffers_that_are_left),
+		TEST(odd_buffers_among_good_ones),
+		TEST(broken_with_buffers_left),
+		TEST(transport_reset_with_buffers_left),
 		TEST(one_interrupt),
 		TEST(socket_is_wide),
 		TEST(host_credit),
