@@ -134,24 +134,13 @@ static short lock_type(bool is_read_only)
 	return is_read_only ? F_RDLCK : F_WRLCK;
 }
 
-/*
- * Of one file, opened twice, only one may have the lock. It goes from the one to the other a part
- * at a time: so there is no moment in which someone who wants all of it, as disks do, finds it
- * free.
- */
-static int hand_lock_over(const struct disk *from, int to, short type)
+static bool is_same_file(int a, int b)
 {
-	int result = 0;
+	struct stat st_a;
+	struct stat st_b;
 
-	for (size_t i = 0; i < ARRAY_SIZE(parts) && result == 0; i++) {
-		(void)set_lock(from->fd, &parts[i], F_UNLCK);
-		result = set_lock(to, &parts[i], type);
-	}
-	if (result != 0) {
-		(void)set_lock(to, &whole, F_UNLCK);
-		(void)set_lock(from->fd, &whole, lock_type(from->is_read_only));
-	}
-	return result;
+	return fstat(a, &st_a) == 0 && fstat(b, &st_b) == 0 && st_a.st_dev == st_b.st_dev &&
+	       st_a.st_ino == st_b.st_ino;
 }
 
 /* The way back, also where nothing was handed over since the files are two. */
@@ -161,6 +150,28 @@ static void give_lock_back(int fd, const struct disk *to)
 		(void)set_lock(fd, &parts[i], F_UNLCK);
 		(void)set_lock(to->fd, &parts[i], lock_type(to->is_read_only));
 	}
+}
+
+/*
+ * Of one file, opened twice, only one may have the lock. It goes from the one to the other a part
+ * at a time: so there is no moment in which someone who wants all of it, as disks do, finds it
+ * free.
+ */
+static int hand_lock_over(const struct disk *from, int to, short type)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		int result;
+
+		(void)set_lock(from->fd, &parts[i], F_UNLCK);
+		result = set_lock(to, &parts[i], type);
+		if (result == 0)
+			continue;
+		/* First this part: the others are still held. */
+		(void)set_lock(from->fd, &parts[i], lock_type(from->is_read_only));
+		give_lock_back(to, from);
+		return result;
+	}
+	return 0;
 }
 
 static bool is_taken(int result)
@@ -175,7 +186,8 @@ static int lock_file(const struct file *file, bool is_read_only, const struct di
 {
 	int result = set_lock(file->fd, &whole, lock_type(is_read_only));
 
-	if (is_taken(result) && old != NULL)
+	/* The lock of another file would help nobody, and is not to be let go of. */
+	if (is_taken(result) && old != NULL && is_same_file(file->fd, old->fd))
 		result = hand_lock_over(old, file->fd, lock_type(is_read_only));
 	if (is_taken(result))
 		return err_set(err, -EBUSY, "'%s' is in use by another disk%s", file->path,

@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -181,14 +182,29 @@ static void *try_to_lock(void *ctx)
 
 enum { TRIES = 60000, CHANGES = 500 };
 
+static void start_rival(struct rival *rival, const char *path)
+{
+	*rival = (struct rival){ .path = path };
+	assert_int_equal(pthread_create(&rival->thread, NULL, try_to_lock, rival), 0);
+}
+
+/* The lock is nobody's any more: it would have seen that before, too. */
+static void end_rival(struct rival *rival)
+{
+	while (rival->n_locked == 0)
+		sched_yield();
+	rival->is_over = true;
+	pthread_join(rival->thread, NULL);
+}
+
 static void nobody_comes_between(void **state)
 {
 	struct rig *rig = *state;
-	struct rival rival = { .path = rig->path };
+	struct rival rival;
 	struct disk again = { 0 };
 	struct err err;
 
-	assert_int_equal(pthread_create(&rival.thread, NULL, try_to_lock, &rival), 0);
+	start_rival(&rival, rig->path);
 	for (unsigned int i = 0; i < CHANGES || rival.n_tries < TRIES; i++) {
 		int fd = disk_open_file(rig->path, false, &err);
 
@@ -199,11 +215,86 @@ static void nobody_comes_between(void **state)
 	disk_close(&rig->disk);
 	assert_int_equal(rival.n_locked, 0);
 	disk_close(&again);
-	/* It would have seen it. */
-	while (rival.n_locked == 0)
-		sched_yield();
-	rival.is_over = true;
-	pthread_join(rival.thread, NULL);
+	end_rival(&rival);
+}
+
+/* \return 0, or what refuses it */
+static int lock_part(int fd, short type, off_t start, off_t len)
+{
+	struct flock lock = { .l_type = type, .l_start = start, .l_len = len };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
+}
+
+/* QEMU has locks on single bytes of its images: the first part of such a file could be had. */
+static void nobody_comes_between_when_the_other_is_in_use(void **state)
+{
+	struct rig *rig = *state;
+	struct rival rival;
+	char other[] = "/tmp/test_disk_other.XXXXXX";
+	cleanup_close int other_fd = mkostemp(other, O_CLOEXEC);
+	struct err err;
+
+	assert_int_equal(lock_part(other_fd, F_WRLCK, 100, 1), 0);
+	start_rival(&rival, rig->path);
+	for (unsigned int i = 0; i < CHANGES || rival.n_tries < TRIES; i++) {
+		int fd = disk_open_file(other, false, &err);
+
+		assert_int_equal(disk_set_file_take_fd(&rig->disk, fd, other, &err), -EBUSY);
+	}
+	assert_int_equal(rival.n_locked, 0);
+	disk_close(&rig->disk);
+	end_rival(&rival);
+	unlink(other);
+}
+
+/* All of it, by somebody else. */
+static void assert_locked(const char *path)
+{
+	cleanup_close int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	assert_int_equal(lock_part(fd, F_WRLCK, 0, 1), -EAGAIN);
+	assert_int_equal(lock_part(fd, F_WRLCK, 1, 0), -EAGAIN);
+}
+
+/* To write to a file that others read, too, or of which another one reads a part: neither goes. */
+static void readers_stay_readers(void **state)
+{
+	struct rig *rig = *state;
+	static const off_t lens[] = { 0, 1 };
+	struct disk reader = { 0 };
+	struct err err;
+
+	assert_int_equal(disk_open(&reader, rig->path, true, engine, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
+		assert_int_equal(lock_part(rig->fd, F_RDLCK, i * 100, lens[i]), 0);
+		assert_int_equal(disk_open_in_place_of(&(struct disk){ 0 }, &reader, rig->path,
+						       false, engine, &err),
+				 -EBUSY);
+		assert_int_equal(lock_part(rig->fd, F_UNLCK, 0, 0), 0);
+		assert_locked(rig->path);
+	}
+	disk_close(&reader);
+}
+
+/* The lock was handed over then. */
+static void no_descriptor_for_the_engine(void **state)
+{
+	struct rig *rig = *state;
+	struct rlimit limit;
+	struct rlimit low;
+	struct err err;
+	int next = open("/", O_RDONLY | O_CLOEXEC);
+
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = (struct rlimit){ .rlim_cur = (rlim_t)next + 1, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	assert_int_equal(disk_open_in_place_of(&(struct disk){ 0 }, &rig->disk, rig->path, false,
+					       engine, &err),
+			 -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_locked(rig->path);
 }
 
 static int refuse_fd(struct disk *disk, int fd, struct err *err)
@@ -411,6 +502,8 @@ static const struct CMUnitTest tests[] = {
 	CASE(odd_sizes, set_up),
 	CASE(locks, set_up),
 	CASE(nobody_comes_between, set_up_open),
+	CASE(nobody_comes_between_when_the_other_is_in_use, set_up_open),
+	CASE(readers_stay_readers, set_up),
 	CASE(locks_after_a_change_that_failed, set_up_open),
 	CASE(opening_changes_nothing, set_up),
 	CASE(a_sync_beside_one_that_failed, set_up_open),
@@ -422,6 +515,7 @@ static const struct CMUnitTest tests_of_uring[] = {
 	CASE(syncs_without_end, set_up_open),
 	CASE(draining_without_waiting, set_up_open),
 	CASE(given_up_and_asked_for_anew, set_up_open),
+	CASE(no_descriptor_for_the_engine, set_up_open),
 };
 
 int main(void)
