@@ -17,6 +17,7 @@ def ping(address, *flags):
 
 class NetCase(TestCase):
     n_taps = 0
+    back_end = ()  # keys of each --net with a tap
 
     def tap(self, mtu=1500):
         """A tap device that is up: its name, and the first three numbers of its addresses. .1 is the host's."""
@@ -33,9 +34,12 @@ class NetCase(TestCase):
         """What `televm run` leaves to the guest."""
         vm.ask(f"ip address add {net}.2/24 dev {device}; ip link set {device} up")
 
+    def net_flag(self, name, *keys):
+        return "--net", ",".join((f"tap={name}", *self.back_end, *keys))
+
     def talk_to_net(self, *keys, harts=1, mtu=1500):
         name, net = self.tap(mtu)
-        vm = self.talk_to_linux("--net", ",".join((f"tap={name}", *keys)), "--cpus", str(harts))
+        vm = self.talk_to_linux(*self.net_flag(name, *keys), "--cpus", str(harts))
         self.configure(vm, net)
         return vm, name, net
 
@@ -68,7 +72,7 @@ class Tap(NetCase):
 
     def test_two_in_order(self):
         taps = [self.tap(), self.tap()]
-        vm = self.talk_to_linux("--net", f"tap={taps[0][0]},mac=02:00:00:00:00:0a", "--net", f"tap={taps[1][0]},mac=02:00:00:00:00:0b")
+        vm = self.talk_to_linux(*self.net_flag(taps[0][0], "mac=02:00:00:00:00:0a"), *self.net_flag(taps[1][0], "mac=02:00:00:00:00:0b"))
         for n, (_, net) in enumerate(taps):
             self.configure(vm, net, f"eth{n}")
             self.assertEqual(vm.ask(f"cat /sys/class/net/eth{n}/address"), f"02:00:00:00:00:0{'ab'[n]}\n")
@@ -136,7 +140,7 @@ class Tap(NetCase):
     def test_streams_at_once(self):
         """Both ways at the same time, over two interfaces of one guest."""
         taps = [self.tap(), self.tap()]
-        vm = self.talk_to_linux("--net", f"tap={taps[0][0]}", "--net", f"tap={taps[1][0]}", "--cpus", "4")
+        vm = self.talk_to_linux(*self.net_flag(taps[0][0]), *self.net_flag(taps[1][0]), "--cpus", "4")
         for n, (_, net) in enumerate(taps):
             self.configure(vm, net, f"eth{n}")
         data = os.urandom(SIZE // 2)
@@ -227,6 +231,18 @@ class Tap(NetCase):
         self.assertLessEqual(len(vm.errors().splitlines()), 3, vm.errors())
 
 
+class Vhost(Tap):
+    """The same, with the frames moved by the host's kernel."""
+
+    back_end = ("vhost",)
+    test_limits = None  # there are none: test_config
+
+    def setUp(self):
+        super().setUp()
+        if not HAS_AIA:
+            self.skipTest("vhost needs the AIA")
+
+
 class Iperf(NetCase):
     """Debian's, out of the root file system."""
 
@@ -248,7 +264,7 @@ class Iperf(NetCase):
         self.serve()
         for harts in (1, 4):
             name, net = self.tap()
-            vm = self.talk_to_linux("--disk", f"{ROOTFS},ro", "--net", f"tap={name}", "--cpus", str(harts))
+            vm = self.talk_to_linux("--disk", f"{ROOTFS},ro", *self.net_flag(name), "--cpus", str(harts))
             self.mount_debian(vm, "vda")
             self.configure(vm, net)
             for way in ("", "--reverse"):
