@@ -76,7 +76,7 @@ static void net_reset(struct virtio_dev *dev)
 	struct net *net = container_of(dev, struct net, dev);
 
 	if (net->netdev->vhost != NULL)
-		net_vhost_reset(net);
+		net_vhost_end(net);
 	net->is_set_up = false;
 	net_rx_reset(net);
 }

@@ -12,18 +12,26 @@
  * When the kernel finds a ring that breaks a rule it writes one more eventfd, which the loop
  * watches: the device is broken, as every device is in that case, until it is reset.
  *
+ * The kernel does not tell that the tap device has been deleted, so we look whenever an interface
+ * of the host changes. The link then goes down for good.
+ *
  * The device's lock is held where nothing else is said.
  */
 #pragma once
 
 #include "util/err.h"
 
+#include <stdbool.h>
+
 struct event;
 struct event_base;
 struct net;
 
 struct net_vhost {
-	struct event *failed; /**< a ring broke a rule */
+	struct event *failed;  /**< a ring broke a rule */
+	struct event *changed; /**< an interface of the host; NULL: nobody tells */
+	int changed_fd;        /**< what it watches */
+	bool is_gone;          /**< the tap device */
 };
 
 /**
@@ -37,8 +45,8 @@ __attribute__((warn_unused_result)) int net_vhost_init(struct net *net, struct e
 /** The driver is ready. On a vCPU thread. */
 void net_vhost_begin(struct net *net);
 
-/** The driver resets the device: nothing is in flight when this returns. On a vCPU thread. */
-void net_vhost_reset(struct net *net);
+/** Take the queues back from the kernel: nothing is in flight when this returns. Any thread. */
+void net_vhost_end(struct net *net);
 
 /** On the I/O thread, after the vCPUs have ended. Legal on a zeroed object, and twice. */
 void net_vhost_deinit(struct net *net);
