@@ -151,6 +151,8 @@ void virtio_dev_break(struct virtio_dev *dev, const char *format, ...)
 	log_guest(&dev->log_limit, "%s '%s' stops until it is reset: %s", dev->class->name, dev->id,
 		  why);
 	virtio_dev_count_fail(dev->fails.event);
+	if (dev->class->rest != NULL)
+		dev->class->rest(dev);
 	dev->status |= VIRTIO_STATUS_NEEDS_RESET;
 	virtio_mmio_show(dev);
 	/* 2.1.2: a driver that is not ready is not told. */

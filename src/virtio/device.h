@@ -78,6 +78,9 @@ struct virtio_dev_class {
 	bool (*process)(struct virtio_dev *dev, unsigned int queue);
 	/** The driver is ready, and its queues are where memory is. On a vCPU thread. */
 	void (*ready)(struct virtio_dev *dev);
+	/** The driver has given up, or the device is broken: have the queues rest until a reset,
+	 * where another than `process` works on them. Any thread. */
+	void (*rest)(struct virtio_dev *dev);
 	/** The driver resets the device: give up what is in flight, without waiting. On a vCPU
 	 * thread. */
 	void (*reset)(struct virtio_dev *dev);

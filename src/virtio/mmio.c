@@ -220,6 +220,8 @@ static void write_status(struct virtio_dev *dev, uint32_t value)
 	}
 	if (value == (dev->status | VIRTIO_STATUS_FAILED)) {
 		dev->status |= VIRTIO_STATUS_FAILED;
+		if (dev->class->rest != NULL)
+			dev->class->rest(dev);
 		return;
 	}
 	if (!is_allowed_step(dev->status, value) || !is_accepted(dev, value))

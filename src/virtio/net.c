@@ -71,12 +71,19 @@ static void net_ready(struct virtio_dev *dev)
 	net_vhost_begin(net);
 }
 
-static void net_reset(struct virtio_dev *dev)
+static void net_rest(struct virtio_dev *dev)
 {
 	struct net *net = container_of(dev, struct net, dev);
 
 	if (net->netdev->vhost != NULL)
 		net_vhost_end(net);
+}
+
+static void net_reset(struct virtio_dev *dev)
+{
+	struct net *net = container_of(dev, struct net, dev);
+
+	net_rest(dev);
 	net->is_set_up = false;
 	net_rx_reset(net);
 }
@@ -89,6 +96,7 @@ static const struct virtio_dev_class net_class = {
 	.queue_size = VIRTQ_SIZE_MAX,
 	.process = net_process,
 	.ready = net_ready,
+	.rest = net_rest,
 	.reset = net_reset,
 };
 

@@ -52,10 +52,8 @@ void net_vhost_begin(struct net *net)
 	/* Before: the first interrupt may come at once. */
 	virtio_dev_hold_isr(&net->dev, VIRTIO_ISR_QUEUE);
 	result = vhost_start(net->netdev->vhost, &setup);
-	if (result == 0)
-		return;
-	virtio_dev_hold_isr(&net->dev, 0);
-	virtio_dev_break(&net->dev, "give its queues to vhost: %s", strerror(-result));
+	if (result != 0)
+		virtio_dev_break(&net->dev, "give its queues to vhost: %s", strerror(-result));
 }
 
 void net_vhost_end(struct net *net)
@@ -74,10 +72,8 @@ static void on_failed(evutil_socket_t fd, short what, void *ctx)
 	look_for_tap(net);
 	/* One of a driver that has gone meanwhile was forgotten when it went. And that frames
 	 * cannot be sent to a tap that is gone is told as an error of the queue too. */
-	if (vhost_take_error(net->netdev->vhost) && !net->vhost.is_gone) {
-		net_vhost_end(net);
+	if (vhost_take_error(net->netdev->vhost) && !net->vhost.is_gone)
 		virtio_dev_break(&net->dev, "vhost found what cannot be in one of its queues");
-	}
 	pthread_mutex_unlock(&net->dev.lock);
 }
 

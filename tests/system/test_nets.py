@@ -7,6 +7,7 @@ import socket
 from televm import *
 
 BAD_CONFIG = 152
+NO_VHOST = "net '[^']*': vhost: the host's kernel can interrupt by itself only where .* AIA.*, and here it is a PLIC"
 DRIVER = "/sys/bus/virtio/drivers/virtio_net"
 SIZE = 16 * MIB
 
@@ -242,6 +243,36 @@ class Vhost(Tap):
         if not HAS_AIA:
             self.skipTest("vhost needs the AIA")
 
+    def loop_ticks(self, vm):
+        """Processor time of the thread that does the devices' work."""
+        with open(f"/proc/{vm.pid}/task/{vm.pid}/stat", encoding="ascii") as file:
+            return sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+
+    def test_kernel_moves_them(self):
+        """The loop has nothing to do, also where frames come while the guest is busy otherwise."""
+        vm, _, net = self.talk_to_net()
+        self.assertIn("vhost-", " ".join(read(f"/proc/{vm.pid}/task/{n}/comm").decode() for n in os.listdir(f"/proc/{vm.pid}/task")))
+        ticks = self.loop_ticks(vm)
+        vm.ask(f"ping -q -i 0.01 -c 300 {net}.1 || ping -q -c 10 {net}.1")
+        ping(f"{net}.2")
+        self.assertLessEqual(self.loop_ticks(vm) - ticks, 5)
+        self.power_off(vm)
+
+    def test_resets(self):
+        """A driver that gives up, again and again, while frames come."""
+        vm, name, net = self.talk_to_net()
+        mac = vm.ask("cat /sys/class/net/eth0/address").strip()
+        host("ip", "neighbour", "replace", f"{net}.2", "lladdr", mac, "dev", name, "nud", "permanent")
+        flood = threading.Thread(target=self.flood, args=(net, 10))
+        flood.start()
+        descriptors = len(os.listdir(f"/proc/{vm.pid}/fd"))
+        vm.ask(f"for i in $(seq 100); do echo virtio0 >{DRIVER}/unbind; echo virtio0 >{DRIVER}/bind; done")
+        flood.join()
+        self.assertEqual(len(os.listdir(f"/proc/{vm.pid}/fd")), descriptors)
+        self.configure(vm, net)
+        ping(f"{net}.2")
+        self.power_off(vm)
+
 
 class Iperf(NetCase):
     """Debian's, out of the root file system."""
@@ -274,6 +305,15 @@ class Iperf(NetCase):
                     # It stops counting when the sender does, with a few blocks on their way.
                     self.assertGreater(report["end"]["sum_received"]["bytes"], SIZE // 4)
             self.power_off(vm)
+
+
+class VhostIperf(Iperf):
+    back_end = ("vhost",)
+
+    def setUp(self):
+        super().setUp()
+        if not HAS_AIA:
+            self.skipTest("vhost needs the AIA")
 
 
 class User(NetCase):
@@ -399,6 +439,15 @@ class Refused(NetCase):
         vm.signal(signal.SIGTERM)
         self.ends(vm, 143)
         self.ends(self.run_tiny("hello", "--net", f"tap={name}"), 0, SHUT_DOWN)
+
+    def test_vhost(self):
+        name, _ = self.tap()
+        self.refuse("user,vhost", "net 'net0': vhost needs a tap, it cannot be 'user'")
+        self.refuse(f"tap={name},vhost,ops=1", "net 'net0': with vhost there are no rate limits")
+        self.refused("--kernel", tiny("hello"), "--irqchip", "plic", "--net", f"tap={name},vhost", status=BAD_CONFIG,
+                     sentence=NO_VHOST)
+        if not HAS_AIA:
+            self.refuse(f"tap={name},vhost", NO_VHOST)
 
     def test_no_tap(self):
         self.refuse("tap=lo", "net 'net0': 'lo' is not a tap device")
