@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-static_assert(VHOST_QUEUES + 0 == NET_N_QUEUES + 0, "one for each");
+static_assert((unsigned int)VHOST_QUEUES == (unsigned int)NET_N_QUEUES, "one for each");
 
 static struct vhost_queue describe(const struct virtio_dev *dev, unsigned int i)
 {

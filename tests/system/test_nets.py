@@ -258,6 +258,18 @@ class Vhost(Tap):
         self.assertLessEqual(self.loop_ticks(vm) - ticks, 5)
         self.power_off(vm)
 
+    def test_interrupts_move(self):
+        """From hart to hart, while frames come. None may get lost: nobody would lower the source again."""
+        vm, _, net = self.talk_to_net(harts=4)
+        flood = threading.Thread(target=self.flood, args=(net, 10))
+        flood.start()
+        vm.ask("irq=$(awk -F: '/virtio0/ { print $1 + 0 }' /proc/interrupts); for i in $(seq 400); do "
+               "echo $((1 << (i % 4))) >/proc/irq/$irq/smp_affinity || exit 1; done")
+        flood.join()
+        ping(f"{net}.2")
+        vm.ask(f"ping -q -c 3 {net}.1")
+        self.power_off(vm)
+
     def test_resets(self):
         """A driver that gives up, again and again, while frames come."""
         vm, name, net = self.talk_to_net()
