@@ -44,8 +44,8 @@ __attribute__((warn_unused_result)) int kvm_aia_init(struct kvm_aia *aia, const 
 
 /**
  * Raise a source whenever an eventfd is written. Whoever serves the interrupt has to lower() the
- * source by `held`, before it looks at what the interrupt is for: as long as it is high, nobody's
- * raising it is an interrupt.
+ * source by `held` before it looks at what the interrupt is for: as long as it is high, raising it
+ * once more is no interrupt.
  * \param fd borrowed: closing it ends this
  */
 __attribute__((warn_unused_result)) int kvm_aia_add_irqfd(const struct kvm_aia *aia,
