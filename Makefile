@@ -53,7 +53,7 @@ lint: ## check format, include directions, clang-tidy, scripts and documents
 	@tools/lint
 
 format: setup ## put all C files into the project's format
-	@clang-format-19 -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'guest/*.[ch]' 'bench/*.[ch]')
+	@clang-format-19 -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'guest/*.[ch]' 'bench/*.[ch]' 'testbed/*.[ch]')
 
 clean: ## remove build/; what is cached outside stays
 	@rm -rf build

@@ -111,9 +111,9 @@ static int parse_uri(struct http_head *head, const char *uri, struct err *err)
 
 static int parse_version(struct http_head *head, const char *version, struct err *err)
 {
-	if (strcmp(version, "HTTP/1.0") == 0)
-		head->is_last = true;
-	else if (strcmp(version, "HTTP/1.1") != 0)
+	head->is_1_0 = strcmp(version, "HTTP/1.0") == 0;
+	head->is_last = head->is_1_0;
+	if (!head->is_1_0 && strcmp(version, "HTTP/1.1") != 0)
 		return err_set(err, -EINVAL, "Invalid HTTP Version: Unsupported HTTP version.");
 	return 0;
 }
@@ -215,8 +215,9 @@ static int parse_header(struct http_head *head, bool *has_length, char *line, st
 			       "Invalid header. Transfer-Encoding: a body needs a Content-Length.");
 	if (strcasecmp(line, "Accept-Encoding") == 0)
 		return check_accept_encoding(value, err);
+	/* RFC 9110, 10.1.1: for a client of HTTP/1.0 the 100 would be the answer. */
 	if (strcasecmp(line, "Expect") == 0)
-		head->expects_continue = strcasecmp(value, "100-continue") == 0;
+		head->expects_continue = !head->is_1_0 && strcasecmp(value, "100-continue") == 0;
 	if (strcasecmp(line, "Connection") == 0) {
 		if (has_word(value, "close"))
 			head->is_last = true;

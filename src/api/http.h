@@ -26,6 +26,7 @@ struct http_head {
 	enum http_method method;
 	const char *path;  /**< in the buffer; begins with '/' */
 	uint64_t body_len; /**< bytes that follow the head; 0: no body */
+	bool is_1_0;       /**< HTTP/1.0 */
 	bool expects_continue;
 	bool is_last; /**< the client will send no other request on this connection */
 };

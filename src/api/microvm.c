@@ -351,40 +351,28 @@ static struct config_net *find_net(struct microvm *microvm, const char *id, stru
 	return NULL;
 }
 
-static int change_disk_file(struct microvm *microvm, struct config_disk *disk, const char *path,
-			    struct err *err)
-{
-	char *kept = strdup(path);
-	int ret;
-
-	if (kept == NULL)
-		return err_set(err, -ENOMEM, "no memory for a path");
-	ret = vm_set_disk_file(microvm->vm, disk->id, path, err);
-	if (ret != 0) {
-		free(kept);
-		return ret;
-	}
-	free(disk->path);
-	disk->path = kept;
-	return 0;
-}
-
 int microvm_patch_disk(struct microvm *microvm, const char *id, const char *path,
 		       const struct rate_limiter_change *limits, struct err *err)
 {
 	struct config_disk *disk = find_disk(microvm, id, err);
+	cleanup_free char *kept = NULL;
 	int ret = 0;
 
 	if (disk == NULL)
 		return -ENOENT;
 	if (path != NULL)
-		ret = change_disk_file(microvm, disk, path, err);
-	if (ret != 0 || limits == NULL)
-		return ret;
-	ret = vm_set_disk_limits(microvm->vm, id, limits, err);
+		ret = vm_config_set_string(&kept, path, err);
 	if (ret == 0)
+		ret = vm_update_disk(microvm->vm, id, path, limits, err);
+	if (ret != 0)
+		return ret;
+	if (kept != NULL) {
+		free(disk->path);
+		disk->path = take_ptr(kept);
+	}
+	if (limits != NULL)
 		rate_limiter_config_change(&disk->limits, limits);
-	return ret;
+	return 0;
 }
 
 int microvm_patch_net(struct microvm *microvm, const char *id, const struct rate_limiter_change *rx,

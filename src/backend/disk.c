@@ -106,9 +106,25 @@ static int check_file(struct file *file, bool is_read_only, struct err *err)
 	return result == 0 ? check_access(file, is_read_only, err) : result;
 }
 
-static int set_lock(int fd, short type)
+/* ---- the lock ---- */
+
+/* A part of a file that is locked by itself: see hand_lock_over(). */
+struct lock_range {
+	off_t start;
+	off_t len; /* 0: to the end of all files */
+};
+
+static const struct lock_range whole = { 0, 0 };
+static const struct lock_range parts[] = { { 0, 1 }, { 1, 0 } };
+
+static int set_lock(int fd, const struct lock_range *range, short type)
 {
-	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+	struct flock lock = {
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = range->start,
+		.l_len = range->len,
+	};
 
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
 }
@@ -118,11 +134,50 @@ static short lock_type(bool is_read_only)
 	return is_read_only ? F_RDLCK : F_WRLCK;
 }
 
-static int lock_file(const struct file *file, bool is_read_only, struct err *err)
+/*
+ * Of one file, opened twice, only one may have the lock. It goes from the one to the other a part
+ * at a time: so there is no moment in which someone who wants all of it, as disks do, finds it
+ * free.
+ */
+static int hand_lock_over(const struct disk *from, int to, short type)
 {
-	int result = set_lock(file->fd, lock_type(is_read_only));
+	int result = 0;
 
-	if (result == -EAGAIN || result == -EACCES)
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && result == 0; i++) {
+		(void)set_lock(from->fd, &parts[i], F_UNLCK);
+		result = set_lock(to, &parts[i], type);
+	}
+	if (result != 0) {
+		(void)set_lock(to, &whole, F_UNLCK);
+		(void)set_lock(from->fd, &whole, lock_type(from->is_read_only));
+	}
+	return result;
+}
+
+/* The way back, also where nothing was handed over since the files are two. */
+static void give_lock_back(int fd, const struct disk *to)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		(void)set_lock(fd, &parts[i], F_UNLCK);
+		(void)set_lock(to->fd, &parts[i], lock_type(to->is_read_only));
+	}
+}
+
+static bool is_taken(int result)
+{
+	return result == -EAGAIN || result == -EACCES;
+}
+
+/* \param old the disk whose place the file gets, and, if it is the same file, whose lock; or NULL
+ */
+static int lock_file(const struct file *file, bool is_read_only, const struct disk *old,
+		     struct err *err)
+{
+	int result = set_lock(file->fd, &whole, lock_type(is_read_only));
+
+	if (is_taken(result) && old != NULL)
+		result = hand_lock_over(old, file->fd, lock_type(is_read_only));
+	if (is_taken(result))
 		return err_set(err, -EBUSY, "'%s' is in use by another disk%s", file->path,
 			       is_read_only ? " that writes to it" : "");
 	/* Some network file systems have no locks: that is no reason to refuse their files. */
@@ -131,6 +186,14 @@ static int lock_file(const struct file *file, bool is_read_only, struct err *err
 			 strerror(-result));
 	return 0;
 }
+
+/* An io_uring that has let go of a file holds it a little longer, and with it the lock. */
+static void unlock(const struct disk *disk)
+{
+	(void)set_lock(disk->fd, &whole, F_UNLCK);
+}
+
+/* ---- a disk on a file ---- */
 
 /*
  * Ask without changing a byte. A file: punch a hole where the file has ended. A block device: a
@@ -180,11 +243,28 @@ static int map_zeros(struct disk *disk, struct err *err)
 	return 0;
 }
 
-int disk_init_take_fd(struct disk *disk, int fd, const char *path, bool is_read_only,
-		      enum disk_engine engine, struct err *err)
+static int set_up(struct disk *disk, struct file *file, const struct disk *old, struct err *err)
+{
+	int result = check_file(file, disk->is_read_only, err);
+
+	if (result == 0)
+		result = lock_file(file, disk->is_read_only, old, err);
+	if (result != 0)
+		return result;
+	use_file(disk, file);
+	result = map_zeros(disk, err);
+	if (result == 0 && disk->ops->init != NULL)
+		result = disk->ops->init(disk, err);
+	if (result != 0 && old != NULL)
+		give_lock_back(disk->fd, old);
+	return result;
+}
+
+static int init_take_fd(struct disk *disk, const struct disk *old, int fd, const char *path,
+			bool is_read_only, enum disk_engine engine, struct err *err)
 {
 	__attribute__((cleanup(close_file))) struct file file = { .fd = fd, .path = path };
-	int result = 0;
+	int result;
 
 	*disk = (struct disk){
 		.ops = engine == DISK_ENGINE_IO_URING ? &disk_uring_ops : &disk_sync_ops,
@@ -194,23 +274,21 @@ int disk_init_take_fd(struct disk *disk, int fd, const char *path, bool is_read_
 	};
 	if (disk->path == NULL)
 		result = err_set(err, -ENOMEM, "no memory for the disk '%s'", path);
-	if (result == 0)
-		result = check_file(&file, is_read_only, err);
-	if (result == 0)
-		result = lock_file(&file, is_read_only, err);
-	if (result == 0) {
-		use_file(disk, &file);
-		result = map_zeros(disk, err);
-	}
-	if (result == 0 && disk->ops->init != NULL)
-		result = disk->ops->init(disk, err);
+	else
+		result = set_up(disk, &file, old, err);
 	if (result != 0)
 		disk_close(disk);
 	return result;
 }
 
-int disk_open(struct disk *disk, const char *path, bool is_read_only, enum disk_engine engine,
-	      struct err *err)
+int disk_init_take_fd(struct disk *disk, int fd, const char *path, bool is_read_only,
+		      enum disk_engine engine, struct err *err)
+{
+	return init_take_fd(disk, NULL, fd, path, is_read_only, engine, err);
+}
+
+int disk_open_in_place_of(struct disk *disk, const struct disk *old, const char *path,
+			  bool is_read_only, enum disk_engine engine, struct err *err)
 {
 	int fd = disk_open_file(path, is_read_only, err);
 
@@ -218,7 +296,13 @@ int disk_open(struct disk *disk, const char *path, bool is_read_only, enum disk_
 		*disk = (struct disk){ .fd = -1 };
 		return fd;
 	}
-	return disk_init_take_fd(disk, fd, path, is_read_only, engine, err);
+	return init_take_fd(disk, old, fd, path, is_read_only, engine, err);
+}
+
+int disk_open(struct disk *disk, const char *path, bool is_read_only, enum disk_engine engine,
+	      struct err *err)
+{
+	return disk_open_in_place_of(disk, NULL, path, is_read_only, engine, err);
 }
 
 static int change_file(struct disk *disk, struct file *file, struct err *err)
@@ -229,16 +313,16 @@ static int change_file(struct disk *disk, struct file *file, struct err *err)
 		return result;
 	if (!disk_drain(disk, 0))
 		return err_set(err, -EBUSY, "'%s' does not answer", disk->path);
-	/* The new file may be the old one, whose lock of ours would keep us out. */
-	disk_unlock(disk);
-	result = lock_file(file, disk->is_read_only, err);
-	if (result == 0 && disk->ops->set_fd != NULL)
+	result = lock_file(file, disk->is_read_only, disk, err);
+	if (result != 0)
+		return result;
+	if (disk->ops->set_fd != NULL)
 		result = disk->ops->set_fd(disk, file->fd, err);
 	if (result != 0) {
-		(void)set_lock(file->fd, F_UNLCK);
-		disk_lock(disk);
+		give_lock_back(file->fd, disk);
 		return result;
 	}
+	unlock(disk);
 	close(disk->fd);
 	use_file(disk, file);
 	return 0;
@@ -262,25 +346,18 @@ int disk_set_file_take_fd(struct disk *disk, int fd, const char *path, struct er
 	return 0;
 }
 
-void disk_unlock(struct disk *disk)
-{
-	(void)set_lock(disk->fd, F_UNLCK);
-}
-
-void disk_lock(struct disk *disk)
-{
-	(void)set_lock(disk->fd, lock_type(disk->is_read_only));
-}
-
 void disk_close(struct disk *disk)
 {
+	bool is_over;
+
 	if (disk->ops == NULL)
 		return;
-	/* An io_uring that is closed holds its file a little longer, and with it the lock. */
-	disk_unlock(disk);
+	is_over = disk->uring == NULL || disk_drain(disk, 0);
+	unlock(disk);
 	if (disk->ops->deinit != NULL)
 		disk->ops->deinit(disk);
-	if (disk->zeros != NULL)
+	/* What took their place in the process would be written to the file. */
+	if (disk->zeros != NULL && is_over)
 		munmap(disk->zeros, ZEROS_SIZE);
 	close_fd(&disk->fd);
 	free(disk->path);

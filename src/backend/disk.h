@@ -132,20 +132,25 @@ __attribute__((warn_unused_result)) int disk_open(struct disk *disk, const char 
 						  struct err *err);
 
 /**
- * Go on with another file, or the same one opened again. When it fails, the disk is as before.
+ * disk_open() for what is to take the place of a disk. It may be the same file: then it is locked
+ * at every moment, by the one or the other. When it fails, \p old has its lock as before.
+ * \param old to be closed after a success; NULL: there is none
+ */
+__attribute__((warn_unused_result)) int disk_open_in_place_of(struct disk *disk,
+							      const struct disk *old,
+							      const char *path, bool is_read_only,
+							      enum disk_engine engine,
+							      struct err *err);
+
+/**
+ * Go on with another file, or the same one opened again, which is locked at every moment. When it
+ * fails, the disk is as before.
  * \param fd taken over, in any case; opened as the first one was
  * \return 0; -EBUSY when something is pending, or the file is locked; -EINVAL: it is fit for no
  * disk
  */
 __attribute__((warn_unused_result)) int disk_set_file_take_fd(struct disk *disk, int fd,
 							      const char *path, struct err *err);
-
-/** Let go of the lock on the file for a while: the same file may then be opened for another disk.
- */
-void disk_unlock(struct disk *disk);
-
-/** Take it again. */
-void disk_lock(struct disk *disk);
 
 /** Nothing is pending, or disk_drain() was in vain. Legal on a zeroed object, and twice. */
 void disk_close(struct disk *disk);

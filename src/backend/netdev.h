@@ -38,6 +38,7 @@ enum netdev_offload {
 	NETDEV_USO = 16, /**< cutting of UDP segments, over IPv4 and IPv6 */
 };
 
+struct event_base;
 struct netdev;
 
 struct netdev_ops {
@@ -63,6 +64,8 @@ struct netdev_ops {
 	/** From now on receive() may leave these to the guest, and nothing else. \return 0, -errno
 	 */
 	int (*set_offloads)(struct netdev *netdev, uint32_t offloads);
+	/** Have the loop see to what it needs besides `fd`. NULL where that is nothing. */
+	void (*watch)(struct netdev *netdev, struct event_base *base);
 	/** End it and free the object. */
 	void (*free)(struct netdev *netdev);
 };
@@ -75,6 +78,13 @@ struct netdev {
 	bool has_backlog;    /**< a part of a frame is kept: watch `fd` for writing, then flush() */
 	struct vhost *vhost; /**< a tap's: moves all frames in our place; owned; NULL: none */
 };
+
+/** Once, before it is used. */
+static inline void netdev_watch(struct netdev *netdev, struct event_base *base)
+{
+	if (netdev->ops->watch != NULL)
+		netdev->ops->watch(netdev, base);
+}
 
 /** Legal on NULL. */
 static inline void netdev_free(struct netdev *netdev)

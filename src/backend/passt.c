@@ -3,6 +3,7 @@
 #include "util/assert.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
+#include "util/events.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +28,9 @@ enum {
 
 struct passt {
 	struct netdev netdev;
-	pid_t pid; /* 0 when it is not our child */
+	pid_t pid;           /* 0: it is not our child, or its end has been taken note of */
+	int pid_fd;          /* of the child: readable when it has ended; or -1 */
+	struct event *ended; /* or NULL */
 
 	/* Bytes [in_first, in_end) have come and are not handed on. */
 	uint32_t in_first;
@@ -201,17 +204,43 @@ static int passt_set_offloads(struct netdev *netdev, uint32_t offloads)
 
 /* ---- beginning and end ---- */
 
-/* It ends by itself when the socket is closed; one that hangs is not waited for long. */
-static void end_program(pid_t pid)
+/* A child that has ended is there until somebody asks how. Not waited for. */
+static void take_note(struct passt *passt)
 {
-	cleanup_close int pidfd = pidfd_open(pid, 0);
-	struct pollfd pollfd = { .fd = pidfd, .events = POLLIN };
+	if (waitpid(passt->pid, NULL, WNOHANG) != 0)
+		passt->pid = 0;
+}
 
-	/* Refused where it has another user by now: then closing has to do. */
-	(void)kill(pid, SIGKILL);
-	if (pidfd >= 0)
+static void on_ended(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	take_note(ctx);
+}
+
+static void passt_watch(struct netdev *netdev, struct event_base *base)
+{
+	struct passt *passt = container_of(netdev, struct passt, netdev);
+
+	if (passt->pid_fd < 0)
+		return;
+	/* Without memory for it, it is done at the end. */
+	passt->ended = event_new(base, passt->pid_fd, EV_READ, on_ended, passt);
+	if (passt->ended != NULL)
+		(void)event_add(passt->ended, NULL);
+}
+
+/* It ends by itself when the socket is closed; one that hangs is not waited for long. */
+static void end_program(struct passt *passt)
+{
+	struct pollfd pollfd = { .fd = passt->pid_fd, .events = POLLIN };
+
+	if (passt->pid_fd >= 0) {
+		/* Refused where it has another user by now: then closing has to do. */
+		(void)pidfd_send_signal(passt->pid_fd, SIGKILL, NULL, 0);
 		(void)poll(&pollfd, 1, END_MS);
-	(void)waitpid(pid, NULL, WNOHANG);
+	}
+	take_note(passt);
 }
 
 static void passt_free(struct netdev *netdev)
@@ -219,8 +248,10 @@ static void passt_free(struct netdev *netdev)
 	struct passt *passt = container_of(netdev, struct passt, netdev);
 
 	close_fd(&netdev->fd);
+	free_event(&passt->ended);
 	if (passt->pid != 0)
-		end_program(passt->pid);
+		end_program(passt);
+	close_fd(&passt->pid_fd);
 	free(passt);
 }
 
@@ -229,6 +260,7 @@ static const struct netdev_ops passt_ops = {
 	.receive = passt_receive,
 	.flush = passt_flush,
 	.set_offloads = passt_set_offloads,
+	.watch = passt_watch,
 	.free = passt_free,
 };
 
@@ -241,6 +273,8 @@ int passt_new_take_fd(struct netdev **netdev, int fd, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for user-mode networking");
 	passt->netdev = (struct netdev){ .ops = &passt_ops, .kind = "passt", .fd = fd };
 	passt->pid = 0;
+	passt->pid_fd = -1;
+	passt->ended = NULL;
 	passt->in_first = 0;
 	passt->in_end = 0;
 	passt->out_first = 0;
@@ -360,6 +394,12 @@ static int make_sockets(int fds[2], struct err *err)
 	return 0;
 }
 
+static void own_child(struct passt *passt, pid_t pid)
+{
+	passt->pid = pid;
+	passt->pid_fd = pidfd_open(pid, 0);
+}
+
 int passt_new(struct netdev **netdev, const struct passt_config *config, struct err *err)
 {
 	struct launch launch = { 0 };
@@ -386,6 +426,6 @@ int passt_new(struct netdev **netdev, const struct passt_config *config, struct 
 		*netdev = NULL;
 		return result;
 	}
-	container_of(*netdev, struct passt, netdev)->pid = pid;
+	own_child(container_of(*netdev, struct passt, netdev), pid);
 	return 0;
 }

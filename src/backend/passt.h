@@ -8,7 +8,8 @@
  * over: what it says is judged, and a length that cannot be ends the connection.
  *
  * It runs in a session of its own, with standard error as its only inherited descriptor besides the
- * socket, and ends when the socket is closed: with us, however we end.
+ * socket, and ends when the socket is closed: with us, however we end. One that ends before us is
+ * waited for by netdev_watch()'s loop, so that it does not stay a zombie.
  */
 #pragma once
 

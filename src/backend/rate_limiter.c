@@ -1,5 +1,6 @@
 #include "backend/rate_limiter.h"
 
+#include "util/assert.h"
 #include "util/bits.h"
 #include "util/clock.h"
 #include "util/events.h"
@@ -161,15 +162,6 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 	limiter->ready(limiter->ctx);
 }
 
-int rate_limiter_init(struct rate_limiter *limiter, const struct rate_limiter_config *config,
-		      struct event_base *base, void (*ready)(void *ctx), void *ctx, struct err *err)
-{
-	const struct rate_limiter_change all = { &config->bandwidth, &config->ops };
-
-	*limiter = (struct rate_limiter){ .base = base, .ready = ready, .ctx = ctx };
-	return rate_limiter_set(limiter, &all, err);
-}
-
 static bool is_valid(const struct token_bucket_config *config)
 {
 	return config == NULL || config->size == 0 || config->refill_ms != 0;
@@ -180,16 +172,27 @@ static bool is_limit(const struct token_bucket_config *config)
 	return config != NULL && config->size != 0;
 }
 
-int rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_change *change,
-		     struct err *err)
+static bool needs_timer(const struct rate_limiter_change *change)
+{
+	return is_limit(change->bandwidth) || is_limit(change->ops);
+}
+
+int rate_limiter_prepare(struct rate_limiter *limiter, const struct rate_limiter_change *change,
+			 struct err *err)
 {
 	if (!is_valid(change->bandwidth) || !is_valid(change->ops))
 		return err_set(err, -EINVAL, "rate limit: the time to refill is 0");
-	if (limiter->timer == NULL && (is_limit(change->bandwidth) || is_limit(change->ops))) {
-		limiter->timer = evtimer_new(limiter->base, on_timer, limiter);
-		if (limiter->timer == NULL)
-			return err_set(err, -ENOMEM, "rate limit: no memory for its timer");
-	}
+	if (limiter->timer != NULL || !needs_timer(change))
+		return 0;
+	limiter->timer = evtimer_new(limiter->base, on_timer, limiter);
+	return limiter->timer != NULL
+		       ? 0
+		       : err_set(err, -ENOMEM, "rate limit: no memory for its timer");
+}
+
+void rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_change *change)
+{
+	ASSERT(limiter->timer != NULL || !needs_timer(change));
 	if (change->bandwidth != NULL)
 		token_bucket_init(&limiter->bandwidth, change->bandwidth);
 	if (change->ops != NULL)
@@ -197,7 +200,19 @@ int rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_cha
 	/* What was refused by the old limits may pass by the new ones. */
 	if (limiter->is_waiting)
 		arm(limiter, 0);
-	return 0;
+}
+
+int rate_limiter_init(struct rate_limiter *limiter, const struct rate_limiter_config *config,
+		      struct event_base *base, void (*ready)(void *ctx), void *ctx, struct err *err)
+{
+	const struct rate_limiter_change all = { &config->bandwidth, &config->ops };
+	int result;
+
+	*limiter = (struct rate_limiter){ .base = base, .ready = ready, .ctx = ctx };
+	result = rate_limiter_prepare(limiter, &all, err);
+	if (result == 0)
+		rate_limiter_set(limiter, &all);
+	return result;
 }
 
 void rate_limiter_config_change(struct rate_limiter_config *config,

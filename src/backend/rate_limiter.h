@@ -69,10 +69,18 @@ __attribute__((warn_unused_result)) int rate_limiter_init(struct rate_limiter *l
 							  void (*ready)(void *ctx), void *ctx,
 							  struct err *err);
 
-/** Other limits from now on; the buckets that are named are full. */
-__attribute__((warn_unused_result)) int rate_limiter_set(struct rate_limiter *limiter,
-							 const struct rate_limiter_change *change,
-							 struct err *err);
+/**
+ * All of a change that can fail. What changes several things does this for each of them first.
+ * \return 0: rate_limiter_set() may follow; -EINVAL, -ENOMEM: the limits are as they were
+ */
+__attribute__((warn_unused_result)) int rate_limiter_prepare(
+	struct rate_limiter *limiter, const struct rate_limiter_change *change, struct err *err);
+
+/**
+ * Other limits from now on; the buckets that are named are full.
+ * \param change for which rate_limiter_prepare() has succeeded
+ */
+void rate_limiter_set(struct rate_limiter *limiter, const struct rate_limiter_change *change);
 
 /** What a limiter of \p config is told to be after \p change. */
 void rate_limiter_config_change(struct rate_limiter_config *config,

@@ -41,6 +41,38 @@ enum {
 	PE_SECTION_SIZE = 40,
 };
 
+/* ---- the file ---- */
+
+/* \param what it is, for sentences */
+static int open_file(struct image_file *file, const char *what, const char *path, struct err *err)
+{
+	file->path = strdup(path);
+	if (file->path == NULL)
+		return err_set(err, -ENOMEM, "open %s '%s': out of memory", what, path);
+	file->fd = open_regular(path, &file->size, err);
+	if (file->fd >= 0)
+		return 0;
+	err_prefix(err, "%s", what);
+	return file->fd;
+}
+
+bool image_file_was_cut(const struct image_file *file)
+{
+	struct stat st;
+
+	return file->path != NULL && fstat(file->fd, &st) == 0 && (uint64_t)st.st_size < file->size;
+}
+
+static void close_file(struct image_file *file)
+{
+	/* A zeroed object has descriptor 0, which is not its own. */
+	if (file->path != NULL)
+		close_fd(&file->fd);
+	free(file->path);
+}
+
+/* ---- a kernel ---- */
+
 /* The beginning of a kernel, out of gzip if it was in it. */
 struct head {
 	uint8_t bytes[HEAD_SIZE];
@@ -53,13 +85,14 @@ static int gunzip_error(const struct kernel_image *image, int code, struct err *
 	case -ENODATA:
 		return err_set(err, -ENOEXEC,
 			       "kernel '%s' is cut short: its gzip stream does not end",
-			       image->path);
+			       image->file.path);
 	case -EBADMSG:
 		return err_set(err, -ENOEXEC,
-			       "kernel '%s' is damaged: its gzip stream is not valid", image->path);
+			       "kernel '%s' is damaged: its gzip stream is not valid",
+			       image->file.path);
 	default:
 		errno = -code;
-		return err_sys(err, "unpack kernel '%s'", image->path);
+		return err_sys(err, "unpack kernel '%s'", image->file.path);
 	}
 }
 
@@ -146,16 +179,16 @@ static int find_pe_end(const struct head *head, uint64_t *end)
 static int check_header(const struct kernel_image *image, const struct head *head, struct err *err)
 {
 	if ((load_le(head->bytes + IMAGE_FLAGS, 8) & IMAGE_FLAG_BIG_ENDIAN) != 0)
-		return err_set(err, -ENOEXEC, "kernel '%s'%s is big-endian", image->path,
+		return err_set(err, -ENOEXEC, "kernel '%s'%s is big-endian", image->file.path,
 			       unpacked(image));
 	if (!is_aligned(image->text_offset, IMAGE_TEXT_OFFSET_UNIT))
 		return err_set(err, -ENOEXEC,
 			       "kernel '%s'%s wants to lie at 0x%llx, not a multiple of 2 MiB",
-			       image->path, unpacked(image),
+			       image->file.path, unpacked(image),
 			       (unsigned long long)image->text_offset);
 	if (image->image_size == 0)
 		return err_set(err, -ENOEXEC, "kernel '%s'%s does not tell its size in memory",
-			       image->path, unpacked(image));
+			       image->file.path, unpacked(image));
 	return 0;
 }
 
@@ -163,9 +196,9 @@ static int read_header(struct kernel_image *image, const struct head *head, stru
 {
 	if (head->len < IMAGE_HEADER_SIZE)
 		return err_set(err, -ENOEXEC, "kernel '%s'%s is too short for a kernel: %zu bytes",
-			       image->path, unpacked(image), head->len);
+			       image->file.path, unpacked(image), head->len);
 	if (load_le(head->bytes + IMAGE_MAGIC2, 4) != IMAGE_MAGIC2_VALUE)
-		return err_set(err, -ENOEXEC, "kernel '%s'%s %s", image->path, unpacked(image),
+		return err_set(err, -ENOEXEC, "kernel '%s'%s %s", image->file.path, unpacked(image),
 			       describe(head));
 	image->text_offset = load_le(head->bytes + IMAGE_TEXT_OFFSET, 8);
 	image->image_size = load_le(head->bytes + IMAGE_SIZE, 8);
@@ -174,7 +207,7 @@ static int read_header(struct kernel_image *image, const struct head *head, stru
 		return err_set(err, -ENOEXEC,
 			       "kernel '%s'%s is cut short or damaged: "
 			       "its PE section table is not where it should be",
-			       image->path, unpacked(image));
+			       image->file.path, unpacked(image));
 	return check_header(image, head, err);
 }
 
@@ -183,12 +216,13 @@ static int check_size(const struct kernel_image *image, uint64_t size, struct er
 {
 	if (size < image->min_size)
 		return err_set(err, -ENOEXEC, "kernel '%s'%s is cut short: %llu of %llu bytes",
-			       image->path, unpacked(image), (unsigned long long)size,
+			       image->file.path, unpacked(image), (unsigned long long)size,
 			       (unsigned long long)image->min_size);
 	if (size > image->image_size)
 		return err_set(err, -ENOEXEC,
 			       "kernel '%s'%s has more bytes than the %llu its header tells",
-			       image->path, unpacked(image), (unsigned long long)image->image_size);
+			       image->file.path, unpacked(image),
+			       (unsigned long long)image->image_size);
 	return 0;
 }
 
@@ -196,7 +230,7 @@ static int read_gzip_head(const struct kernel_image *image, struct head *head, s
 {
 	struct gunzip gz;
 	uint64_t got = 0;
-	int ret = gunzip_init(&gz, image->fd);
+	int ret = gunzip_init(&gz, image->file.fd);
 
 	if (ret == 0) {
 		ret = gunzip_read(&gz, head->bytes, sizeof(head->bytes), &got);
@@ -208,14 +242,14 @@ static int read_gzip_head(const struct kernel_image *image, struct head *head, s
 
 static int read_head(struct kernel_image *image, struct head *head, struct err *err)
 {
-	ssize_t n = pread_all(image->fd, head->bytes, sizeof(head->bytes), 0);
+	ssize_t n = pread_all(image->file.fd, head->bytes, sizeof(head->bytes), 0);
 
 	if (n < 0) {
 		errno = (int)-n;
-		return err_sys(err, "read kernel '%s'", image->path);
+		return err_sys(err, "read kernel '%s'", image->file.path);
 	}
 	if (n == 0)
-		return err_set(err, -ENOEXEC, "kernel '%s' is empty", image->path);
+		return err_set(err, -ENOEXEC, "kernel '%s' is empty", image->file.path);
 	head->len = (size_t)n;
 	image->gzip = head_has(head, 0, "\x1f\x8b", 2);
 	return image->gzip ? read_gzip_head(image, head, err) : 0;
@@ -229,7 +263,7 @@ static int recognise(struct kernel_image *image, struct err *err)
 	if (ret == 0)
 		ret = read_header(image, &head, err);
 	if (ret == 0 && !image->gzip)
-		ret = check_size(image, image->file_size, err);
+		ret = check_size(image, image->file.size, err);
 	return ret;
 }
 
@@ -237,17 +271,10 @@ int kernel_image_open(struct kernel_image *image, const char *path, struct err *
 {
 	int ret;
 
-	*image = (struct kernel_image){ .fd = -1 };
-	image->path = strdup(path);
-	if (image->path == NULL)
-		return err_set(err, -ENOMEM, "open kernel '%s': out of memory", path);
-	image->fd = open_regular(path, &image->file_size, err);
-	if (image->fd < 0) {
-		ret = image->fd;
-		err_prefix(err, "kernel");
-	} else {
+	*image = (struct kernel_image){ .file.fd = -1 };
+	ret = open_file(&image->file, "kernel", path, err);
+	if (ret == 0)
 		ret = recognise(image, err);
-	}
 	if (ret != 0)
 		kernel_image_deinit(image);
 	return ret;
@@ -255,33 +282,26 @@ int kernel_image_open(struct kernel_image *image, const char *path, struct err *
 
 /* ---- loading ---- */
 
-static bool was_cut(int fd, uint64_t size)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && (uint64_t)st.st_size < size;
-}
-
 /* Put a file where it shall be, as it is. \return 0, or -errno with a sentence without its name */
-static int place_file(struct guest_mem *gm, uint64_t gpa, int fd, uint64_t size, bool copy,
+static int place_file(struct guest_mem *gm, uint64_t gpa, const struct image_file *file, bool copy,
 		      struct err *err)
 {
-	void *to = guest_mem_ptr(gm, gpa, size);
+	void *to = guest_mem_ptr(gm, gpa, file->size);
 	ssize_t n;
 
 	if (!copy) {
-		if (was_cut(fd, size))
+		if (image_file_was_cut(file))
 			return err_set(err, -EIO, "the file was cut short meanwhile");
-		return guest_mem_map_file(gm, gpa, fd, size, err);
+		return guest_mem_map_file(gm, gpa, file->fd, file->size, err);
 	}
 	if (to == NULL)
 		return err_set(err, -EINVAL, "no guest memory at 0x%llx", (unsigned long long)gpa);
-	n = pread_all(fd, to, size, 0);
+	n = pread_all(file->fd, to, file->size, 0);
 	if (n < 0) {
 		errno = (int)-n;
 		return err_sys(err, "read");
 	}
-	if ((uint64_t)n < size)
+	if ((uint64_t)n < file->size)
 		return err_set(err, -EIO, "the file was cut short meanwhile");
 	return 0;
 }
@@ -307,7 +327,7 @@ static int inflate_image(const struct kernel_image *image, struct gunzip *gz, ui
 		return gunzip_error(image, ret, err);
 	if (ret > 0)
 		return err_set(err, -ENOEXEC, "kernel '%s' has other data after its gzip stream",
-			       image->path);
+			       image->file.path);
 	return 0;
 }
 
@@ -319,9 +339,9 @@ static int place_gzip(const struct kernel_image *image, struct guest_mem *gm, ui
 	int ret;
 
 	if (to == NULL)
-		return err_set(err, -EINVAL, "kernel '%s': no guest memory at 0x%llx", image->path,
-			       (unsigned long long)gpa);
-	ret = gunzip_init(&gz, image->fd);
+		return err_set(err, -EINVAL, "kernel '%s': no guest memory at 0x%llx",
+			       image->file.path, (unsigned long long)gpa);
+	ret = gunzip_init(&gz, image->file.fd);
 	if (ret != 0)
 		return gunzip_error(image, ret, err);
 	ret = inflate_image(image, &gz, to, err);
@@ -336,7 +356,7 @@ static int too_large(const struct kernel_image *image, uint64_t room, struct err
 	uint64_t need = offset + MIN(image->image_size, BIT(61)) + 2 * MIB; /* the FDT's */
 
 	return err_set(err, -ENOSPC, "kernel '%s' needs %llu MiB of memory, the guest has %llu MiB",
-		       image->path, (unsigned long long)((need + MIB - 1) / MIB),
+		       image->file.path, (unsigned long long)((need + MIB - 1) / MIB),
 		       (unsigned long long)(room / MIB));
 }
 
@@ -347,8 +367,8 @@ static int too_large(const struct kernel_image *image, uint64_t room, struct err
 static void populate_data(const struct kernel_image *image, const struct guest_mem *gm,
 			  uint64_t gpa)
 {
-	uint64_t end = align_up(gpa + image->file_size, LAYOUT_PAGE_SIZE);
-	uint64_t len = align_up(MIN(DATA_SIZE, image->file_size / 8), LAYOUT_PAGE_SIZE);
+	uint64_t end = align_up(gpa + image->file.size, LAYOUT_PAGE_SIZE);
+	uint64_t len = align_up(MIN(DATA_SIZE, image->file.size / 8), LAYOUT_PAGE_SIZE);
 
 	guest_mem_populate(gm, end - len, len);
 }
@@ -368,9 +388,9 @@ int kernel_image_load(const struct kernel_image *image, struct guest_mem *gm, ui
 	if (image->gzip) {
 		ret = place_gzip(image, gm, start, err);
 	} else {
-		ret = place_file(gm, start, image->fd, image->file_size, copy, err);
+		ret = place_file(gm, start, &image->file, copy, err);
 		if (ret != 0)
-			err_prefix(err, "kernel '%s'", image->path);
+			err_prefix(err, "kernel '%s'", image->file.path);
 	}
 	if (ret != 0)
 		return ret;
@@ -384,36 +404,22 @@ int kernel_image_load(const struct kernel_image *image, struct guest_mem *gm, ui
 	return 0;
 }
 
-bool kernel_image_was_cut(const struct kernel_image *image)
-{
-	return image->path != NULL && was_cut(image->fd, image->file_size);
-}
-
 void kernel_image_deinit(struct kernel_image *image)
 {
-	/* A zeroed object has descriptor 0, which is not its own. */
-	if (image->path != NULL)
-		close_fd(&image->fd);
-	free(image->path);
-	*image = (struct kernel_image){ .fd = -1 };
+	close_file(&image->file);
+	*image = (struct kernel_image){ .file.fd = -1 };
 }
 
 /* ---- initramfs ---- */
 
 int initrd_open(struct initrd *initrd, const char *path, struct err *err)
 {
-	int ret = 0;
+	int ret;
 
-	*initrd = (struct initrd){ .fd = -1, .path = strdup(path) };
-	if (initrd->path == NULL)
-		return err_set(err, -ENOMEM, "open initramfs '%s': out of memory", path);
-	initrd->fd = open_regular(path, &initrd->file_size, err);
-	if (initrd->fd < 0) {
-		ret = initrd->fd;
-		err_prefix(err, "initramfs");
-	} else if (initrd->file_size == 0) {
+	*initrd = (struct initrd){ .file.fd = -1 };
+	ret = open_file(&initrd->file, "initramfs", path, err);
+	if (ret == 0 && initrd->file.size == 0)
 		ret = err_set(err, -EINVAL, "initramfs '%s' is empty", path);
-	}
 	if (ret != 0)
 		initrd_deinit(initrd);
 	return ret;
@@ -424,13 +430,13 @@ static int find_room(struct initrd *initrd, uint64_t low_gpa, uint64_t high_gpa,
 	uint64_t low = align_up(low_gpa, LAYOUT_PAGE_SIZE);
 	uint64_t high = align_down(high_gpa, LAYOUT_PAGE_SIZE);
 	uint64_t room = high > low ? high - low : 0;
-	uint64_t size = initrd->file_size;
+	uint64_t size = initrd->file.size;
 
 	if (size > room)
 		return err_set(err, -ENOSPC,
 			       "initramfs '%s' does not fit: it needs %llu MiB above the kernel, "
 			       "%llu MiB are free",
-			       initrd->path, (unsigned long long)(align_up(size, MIB) / MIB),
+			       initrd->file.path, (unsigned long long)(align_up(size, MIB) / MIB),
 			       (unsigned long long)(room / MIB));
 	/* At a huge page's boundary where there is room for that: see layout.h. */
 	initrd->start = align_down(high - size, 2 * MIB);
@@ -447,26 +453,18 @@ int initrd_load(struct initrd *initrd, struct guest_mem *gm, uint64_t low_gpa, u
 
 	if (ret != 0)
 		return ret;
-	ret = place_file(gm, initrd->start, initrd->fd, initrd->file_size, copy, err);
+	ret = place_file(gm, initrd->start, &initrd->file, copy, err);
 	if (ret != 0) {
 		initrd->start = 0;
-		err_prefix(err, "initramfs '%s'", initrd->path);
+		err_prefix(err, "initramfs '%s'", initrd->file.path);
 		return ret;
 	}
 	initrd->mapped = !copy;
 	return 0;
 }
 
-bool initrd_was_cut(const struct initrd *initrd)
-{
-	return initrd->path != NULL && was_cut(initrd->fd, initrd->file_size);
-}
-
 void initrd_deinit(struct initrd *initrd)
 {
-	/* A zeroed object has descriptor 0, which is not its own. */
-	if (initrd->path != NULL)
-		close_fd(&initrd->fd);
-	free(initrd->path);
-	*initrd = (struct initrd){ .fd = -1 };
+	close_file(&initrd->file);
+	*initrd = (struct initrd){ .file.fd = -1 };
 }

@@ -10,7 +10,7 @@
  * kernel until they write to it, and nothing is copied before the guest touches it, but for the
  * kernel's data at the end of its file (kernel_image_load()). The price is that somebody who
  * shortens the file under a running guest takes pages away from it, and touching one of them is a
- * SIGBUS. So the descriptor stays open, and kernel_image_was_cut() tells that case from a bug.
+ * SIGBUS. So the descriptor stays open, and image_file_was_cut() tells that case from a bug.
  * `copy` reads the file instead. A gzip file is always inflated, straight into place.
  *
  * Both files are the user's and may hold anything: every number in them is judged before it is
@@ -24,22 +24,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/** An open file that guest memory is loaded from or maps. */
+struct image_file {
+	char *path;    /**< owned, for sentences; NULL while nothing is open */
+	int fd;        /**< owned */
+	uint64_t size; /**< bytes, when it was opened */
+};
+
+/** Is the file shorter now than it was when it was opened? Async-signal-safe. */
+bool image_file_was_cut(const struct image_file *file);
+
 /** A kernel file, opened and recognised. */
 struct kernel_image {
-	char *path;           /**< owned, for sentences; NULL while nothing is open */
-	int fd;               /**< owned, open until kernel_image_deinit() */
-	uint64_t file_size;   /**< bytes, when it was opened */
-	bool gzip;            /**< the rest is of what gzip holds */
-	uint64_t text_offset; /**< from the start of RAM, a multiple of 2 MiB */
-	uint64_t image_size;  /**< bytes that the kernel takes in memory, with its BSS */
-	uint64_t min_size;    /**< bytes that its own tables say it must have */
+	struct image_file file; /**< open until kernel_image_deinit() */
+	bool gzip;              /**< the rest is of what gzip holds */
+	uint64_t text_offset;   /**< from the start of RAM, a multiple of 2 MiB */
+	uint64_t image_size;    /**< bytes that the kernel takes in memory, with its BSS */
+	uint64_t min_size;      /**< bytes that its own tables say it must have */
 };
 
 /** Where a kernel has been put. */
 struct kernel_placement {
 	uint64_t entry; /**< first byte of the Image, where the first hart starts */
 	uint64_t end;   /**< first byte after the kernel and its BSS, page-aligned */
-	bool mapped;    /**< guest memory is a mapping of the file: see kernel_image_was_cut() */
+	bool mapped;    /**< guest memory is a mapping of the file: see image_file_was_cut() */
 };
 
 /**
@@ -65,20 +73,15 @@ __attribute__((warn_unused_result)) int kernel_image_load(const struct kernel_im
 							  struct kernel_placement *out,
 							  struct err *err);
 
-/** Is the file shorter now than it was when it was opened? Async-signal-safe. */
-bool kernel_image_was_cut(const struct kernel_image *image);
-
 /** Close the file. Legal on a zeroed object, and twice. What was loaded stays. */
 void kernel_image_deinit(struct kernel_image *image);
 
 /** An initramfs: its file, and once that is loaded the range for the device tree. */
 struct initrd {
-	char *path;         /**< owned, for sentences; NULL while nothing is open */
-	int fd;             /**< owned, open until initrd_deinit() */
-	uint64_t file_size; /**< bytes, when it was opened; not 0 */
-	uint64_t start;     /**< first byte, page-aligned; 0 while it is not loaded */
-	uint64_t end;       /**< first byte after it */
-	bool mapped;        /**< guest memory is a mapping of the file: see initrd_was_cut() */
+	struct image_file file; /**< open until initrd_deinit(); not empty */
+	uint64_t start;         /**< first byte, page-aligned; 0 while it is not loaded */
+	uint64_t end;           /**< first byte after it */
+	bool mapped; /**< guest memory is a mapping of the file: see image_file_was_cut() */
 };
 
 /**
@@ -101,9 +104,6 @@ __attribute__((warn_unused_result)) int initrd_open(struct initrd *initrd, const
 __attribute__((warn_unused_result)) int initrd_load(struct initrd *initrd, struct guest_mem *gm,
 						    uint64_t low_gpa, uint64_t high_gpa, bool copy,
 						    struct err *err);
-
-/** Is the file shorter now than it was when it was opened? Async-signal-safe. */
-bool initrd_was_cut(const struct initrd *initrd);
 
 /** Close the file. Legal on a zeroed object, and twice. What was loaded stays. */
 void initrd_deinit(struct initrd *initrd);

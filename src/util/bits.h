@@ -38,6 +38,24 @@ static inline bool is_aligned(uint64_t value, uint64_t align)
 	return (value & (align - 1)) == 0;
 }
 
+/**
+ * Copy a constant number of bytes: in words where both addresses are of words, which a compiler for
+ * a processor without misaligned access cannot know.
+ */
+__attribute__((always_inline)) static inline void copy_record(void *to, const void *from,
+							      size_t size)
+{
+	enum { WORD = sizeof(uint64_t) };
+
+	if (!is_aligned((uintptr_t)to | (uintptr_t)from, WORD)) {
+		memcpy(to, from, size);
+		return;
+	}
+	memcpy(__builtin_assume_aligned(to, WORD), __builtin_assume_aligned(from, WORD), size);
+	/* Or the compiler makes one of both. */
+	__asm__ volatile("" : : : "memory");
+}
+
 /* Loads and stores copy bytes as they lie, and so do the structures shared with guests. */
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "little-endian hosts only");
 

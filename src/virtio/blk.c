@@ -1,6 +1,7 @@
 #include "virtio/blk.h"
 
 #include "util/bits.h"
+#include "util/cleanup.h"
 #include "util/events.h"
 #include "util/lazy_mem.h"
 #include "virtio/blk_request.h"
@@ -456,7 +457,7 @@ int blk_init(struct blk *blk, const struct blk_config *config, struct disk *disk
 	if (result == 0)
 		result = watch_disk(blk, base, err);
 	if (result != 0) {
-		blk_deinit(blk);
+		(void)blk_deinit(blk);
 		return result;
 	}
 	offer_features(blk);
@@ -465,12 +466,12 @@ int blk_init(struct blk *blk, const struct blk_config *config, struct disk *disk
 	return 0;
 }
 
-void blk_deinit(struct blk *blk)
+bool blk_deinit(struct blk *blk)
 {
 	bool is_over;
 
 	if (blk->dev.class == NULL)
-		return;
+		return true;
 	/* What ends here is not acknowledged. */
 	blk->dev.status = 0;
 	give_up(blk);
@@ -486,6 +487,7 @@ void blk_deinit(struct blk *blk)
 		munmap(blk->requests, requests_bytes(blk));
 	free(blk->free_requests);
 	*blk = (struct blk){ 0 };
+	return is_over;
 }
 
 /* ---- changes at run time ---- */
@@ -514,11 +516,10 @@ static void finish_all(struct blk *blk)
 	} while (is_over && blk->paused != NULL);
 }
 
-int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *err)
+static int set_file(struct blk *blk, int fd, const char *path, struct err *err)
 {
 	int result;
 
-	pthread_mutex_lock(&blk->dev.lock);
 	/* Or else the disk refuses. */
 	finish_all(blk);
 	result = disk_set_file_take_fd(blk->disk, fd, path, err);
@@ -530,24 +531,26 @@ int blk_set_file_take_fd(struct blk *blk, int fd, const char *path, struct err *
 	/* What the wait has finished. */
 	if (virtio_dev_is_active(&blk->dev))
 		virtio_dev_signal(&blk->dev, QUEUE);
-	virtio_dev_kick(&blk->dev, QUEUE);
-	pthread_mutex_unlock(&blk->dev.lock);
-	return count_update(blk, result);
+	return result;
 }
 
-int blk_set_file(struct blk *blk, const char *path, struct err *err)
+int blk_update(struct blk *blk, const char *path, const struct rate_limiter_change *limits,
+	       struct err *err)
 {
-	int fd = disk_open_file(path, blk->disk->is_read_only, err);
+	int result = 0;
+	cleanup_close int fd = -1;
 
-	return fd < 0 ? count_update(blk, fd) : blk_set_file_take_fd(blk, fd, path, err);
-}
-
-int blk_set_limits(struct blk *blk, const struct rate_limiter_change *limits, struct err *err)
-{
-	int result;
-
+	if (path != NULL)
+		fd = disk_open_file(path, blk->disk->is_read_only, err);
+	if (path != NULL && fd < 0)
+		return count_update(blk, fd);
 	pthread_mutex_lock(&blk->dev.lock);
-	result = rate_limiter_set(&blk->limiter, limits, err);
+	if (limits != NULL)
+		result = rate_limiter_prepare(&blk->limiter, limits, err);
+	if (result == 0 && path != NULL)
+		result = set_file(blk, take_fd(&fd), path, err);
+	if (result == 0 && limits != NULL)
+		rate_limiter_set(&blk->limiter, limits);
 	virtio_dev_kick(&blk->dev, QUEUE);
 	pthread_mutex_unlock(&blk->dev.lock);
 	return count_update(blk, result);

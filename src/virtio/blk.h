@@ -69,29 +69,24 @@ __attribute__((warn_unused_result)) int blk_init(struct blk *blk, const struct b
 						 struct event_base *base, struct err *err);
 
 /**
- * On the I/O thread, after the vCPUs have ended. Gives up what is in flight; where the disk does
- * not answer, what the kernel may still look at is left behind. Legal on a zeroed object, and
- * twice.
+ * On the I/O thread, after the vCPUs have ended. Gives up what is in flight. Legal on a zeroed
+ * object, and twice.
+ * \return false: the disk does not answer, and the kernel may yet read and write what requests
+ * named. That is left behind, as guest memory must be
  */
-void blk_deinit(struct blk *blk);
+bool blk_deinit(struct blk *blk);
 
 /* While the guest runs; on the I/O thread, without the lock. */
 
 /**
  * Put another file in the disk's place, or the same one again, which may have another size now, and
- * tell the driver. Waits for what is in flight, but no longer than DISK_PATIENCE_MS for a disk that
- * does not answer.
- * \param fd taken over; as disk_open_file() gives it
- * \return 0; -EBUSY when the disk does not answer; as disk_set_file_take_fd()
+ * tell the driver; and set other limits, with full buckets. All of it, or where it fails nothing.
+ * Waits for what is in flight, but no longer than DISK_PATIENCE_MS for a disk that does not answer.
+ * \param path NULL: the file stays
+ * \param limits NULL: they stay
+ * \return 0; -EBUSY when the disk does not answer; as disk_open_file(), disk_set_file_take_fd() and
+ * rate_limiter_prepare()
  */
-__attribute__((warn_unused_result)) int blk_set_file_take_fd(struct blk *blk, int fd,
-							     const char *path, struct err *err);
-
-/** The same, with a file that is opened here. */
-__attribute__((warn_unused_result)) int blk_set_file(struct blk *blk, const char *path,
-						     struct err *err);
-
-/** Other limits from now on, with full buckets. */
-__attribute__((warn_unused_result)) int blk_set_limits(struct blk *blk,
-						       const struct rate_limiter_change *limits,
-						       struct err *err);
+__attribute__((warn_unused_result)) int blk_update(struct blk *blk, const char *path,
+						   const struct rate_limiter_change *limits,
+						   struct err *err);

@@ -176,9 +176,13 @@ int net_set_limits(struct net *net, const struct rate_limiter_change *rx,
 			       "moves its frames",
 			       net->dev.id);
 	pthread_mutex_lock(&net->dev.lock);
-	result = rate_limiter_set(&net->rx.limiter, rx, err);
+	result = rate_limiter_prepare(&net->rx.limiter, rx, err);
 	if (result == 0)
-		result = rate_limiter_set(&net->tx.limiter, tx, err);
+		result = rate_limiter_prepare(&net->tx.limiter, tx, err);
+	if (result == 0) {
+		rate_limiter_set(&net->rx.limiter, rx);
+		rate_limiter_set(&net->tx.limiter, tx);
+	}
 	pthread_mutex_unlock(&net->dev.lock);
 	/* What was held back may pass now. */
 	virtio_dev_kick(&net->dev, NET_QUEUE_RX);

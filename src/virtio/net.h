@@ -75,7 +75,7 @@ __attribute__((warn_unused_result)) int net_init(struct net *net, const struct n
 						 const struct irq_line *irq,
 						 struct event_base *base, struct err *err);
 
-/** Other limits from now on. On the I/O thread. */
+/** Other limits from now on, or, where it fails, none. On the I/O thread. */
 __attribute__((warn_unused_result)) int net_set_limits(struct net *net,
 						       const struct rate_limiter_change *rx,
 						       const struct rate_limiter_change *tx,

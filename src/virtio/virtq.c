@@ -96,7 +96,7 @@ static struct virtq_desc load_desc(const void *from)
 {
 	struct virtq_desc desc;
 
-	memcpy(&desc, from, sizeof(desc));
+	copy_record(&desc, from, sizeof(desc));
 	__asm__ volatile("" : "+m"(desc));
 	return desc;
 }

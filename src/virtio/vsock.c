@@ -303,7 +303,10 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 
 static void reset(struct virtio_dev *dev)
 {
-	drop_all(from_dev(dev));
+	struct vsock *vsock = from_dev(dev);
+
+	drop_all(vsock);
+	vsock_rx_reset(&vsock->rx);
 }
 
 /* ---- what others call ---- */

@@ -41,8 +41,9 @@ enum {
 	/** the most that we keep for a host that does not read, and so what a guest may send at
 	   once: as Linux's own sockets of this kind have */
 	VSOCK_BUFFER_MAX = 4 * VSOCK_DATA_MAX,
-	/** buffers of the guest that one read may fill; Linux's have 4 KiB */
-	VSOCK_BATCH_MAX = 16,
+	/** buffers of the guest that one read may fill: VSOCK_DATA_MAX and more in Linux's, which
+	   have 4 KiB less its bookkeeping */
+	VSOCK_BATCH_MAX = 20,
 	/** "CONNECT 4294967295\n" with spaces to spare */
 	VSOCK_LINE_MAX = 32,
 };
@@ -78,7 +79,7 @@ struct vsock_hdr {
 	uint32_t flags;
 	uint32_t buf_alloc;
 	uint32_t fwd_cnt;
-} __attribute__((packed));
+} __attribute__((packed, aligned(4)));
 static_assert(sizeof(struct vsock_hdr) == 44, "as the specification has it");
 
 enum vsock_conn_state {
@@ -123,6 +124,7 @@ struct vsock_conn {
 	uint32_t peer_buf_alloc;
 	uint32_t peer_fwd_cnt;
 	uint32_t tx_cnt;
+	uint32_t source; /**< where its next byte lies in the kernel's memory, modulo 8 */
 
 	char line[VSOCK_LINE_MAX];
 	uint8_t n_line;
@@ -182,7 +184,7 @@ __attribute__((warn_unused_result)) uint32_t vsock_conn_send(struct vsock_conn *
 							     const struct virtq_chain *chain,
 							     struct iovec *scratch);
 
-/** Buffers of the guest, each in one piece, that one read of the socket fills. */
+/** Buffers of the guest that have been taken out and wait to be filled; each in one piece. */
 struct vsock_batch {
 	unsigned int n;
 	uint32_t room; /**< of all, behind the headers */
@@ -190,7 +192,7 @@ struct vsock_batch {
 		uint16_t head;
 		uint8_t *hdr;
 		uint32_t room;
-		uint32_t len; /**< of the packet, header and all, when it is made */
+		uint32_t len; /**< of the data in its packet, when that is made */
 	} buffers[VSOCK_BATCH_MAX];
 };
 

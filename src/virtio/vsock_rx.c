@@ -3,6 +3,8 @@
 #include "util/assert.h"
 #include "virtio/vsock.h"
 
+#include <string.h>
+
 enum {
 	EVENT_TRANSPORT_RESET = 0, /* 5.10.6.7 */
 	EVENT_BYTES = 4,
@@ -31,6 +33,90 @@ void vsock_rx_clear(struct vsock_rx *rx)
 	rx->n_resets = 0;
 	rx->is_event_due = false;
 }
+
+void vsock_rx_reset(struct vsock_rx *rx)
+{
+	vsock_rx_clear(rx);
+	rx->batch.n = 0;
+	rx->batch.room = 0;
+}
+
+/* ---- buffers that are kept ---- */
+
+/* Linux's are all in one piece. */
+static bool is_one_piece(const struct virtq_chain *chain)
+{
+	return chain->n_readable == 0 && chain->n_writable == 1 &&
+	       chain->writable_bytes > sizeof(struct vsock_hdr);
+}
+
+static void keep_buffer(struct vsock_batch *batch, const struct virtq_chain *chain)
+{
+	struct vsock_batch_buffer *buffer = &batch->buffers[batch->n++];
+
+	*buffer = (struct vsock_batch_buffer){
+		.head = chain->head,
+		.hdr = chain->iov[0].iov_base,
+		.room = chain->writable_bytes - (uint32_t)sizeof(struct vsock_hdr),
+	};
+	batch->room += buffer->room;
+}
+
+static void remove_first(struct vsock_batch *batch, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		batch->room -= batch->buffers[i].room;
+	batch->n -= n;
+	memmove(batch->buffers, batch->buffers + n, batch->n * sizeof(batch->buffers[0]));
+}
+
+/* Take buffers until there is room for as much as is wanted. */
+static void gather_buffers(struct vsock *vsock, uint32_t wanted)
+{
+	struct vsock_batch *batch = &vsock->rx.batch;
+	const struct virtq_chain *chain = &vsock->rx.chain;
+
+	while (batch->n < VSOCK_BATCH_MAX && batch->room < wanted &&
+	       virtio_dev_pop(&vsock->dev, VSOCK_RX, &vsock->rx.chain)) {
+		if (!is_one_piece(chain)) {
+			virtq_unpop(&vsock->dev.queues[VSOCK_RX], chain->head);
+			return;
+		}
+		keep_buffer(batch, chain);
+	}
+}
+
+/* A buffer for one packet: the first that is kept, which stays there, or else another. */
+static bool next_buffer(struct vsock *vsock, struct virtq_chain *chain)
+{
+	const struct vsock_batch_buffer *kept = vsock->rx.batch.buffers;
+
+	if (vsock->rx.batch.n == 0)
+		return virtio_dev_pop(&vsock->dev, VSOCK_RX, chain);
+	chain->head = kept->head;
+	chain->n_readable = 0;
+	chain->n_writable = 1;
+	chain->readable_bytes = 0;
+	chain->writable_bytes = kept->room + (uint32_t)sizeof(struct vsock_hdr);
+	chain->iov[0] = (struct iovec){ .iov_base = kept->hdr, .iov_len = chain->writable_bytes };
+	return true;
+}
+
+/* It holds a packet now. */
+static void use_buffer(struct vsock *vsock, const struct virtq_chain *chain, uint32_t len)
+{
+	if (vsock->rx.batch.n > 0)
+		remove_first(&vsock->rx.batch, 1);
+	virtq_push(&vsock->dev.queues[VSOCK_RX], chain->head, len);
+}
+
+static void leave_buffer(struct vsock *vsock, const struct virtq_chain *chain)
+{
+	if (vsock->rx.batch.n == 0)
+		virtq_unpop(&vsock->dev.queues[VSOCK_RX], chain->head);
+}
+
+/* ---- packets ---- */
 
 static uint32_t send_reset(struct vsock *vsock, const struct virtq_chain *chain)
 {
@@ -90,10 +176,10 @@ static void send_event(struct vsock *vsock)
 	vsock->rx.is_event_due = false;
 }
 
-static void count_packet(uint32_t len)
+static void count_packet(uint32_t data_bytes)
 {
 	metrics_inc(&metrics.vsock.rx_packets_count);
-	metrics_add(&metrics.vsock.rx_bytes_count, len - sizeof(struct vsock_hdr));
+	metrics_add(&metrics.vsock.rx_bytes_count, data_bytes);
 }
 
 /* Fill one buffer. \return false when there is none */
@@ -103,7 +189,7 @@ static bool fill_buffer(struct vsock *vsock)
 	struct virtq_chain *chain = &vsock->rx.chain;
 	uint32_t len;
 
-	if (!virtio_dev_pop(dev, VSOCK_RX, chain))
+	if (!next_buffer(vsock, chain))
 		return false;
 	if (chain->writable_bytes <= sizeof(struct vsock_hdr)) {
 		metrics_inc(&metrics.vsock.rx_queue_event_fails);
@@ -112,36 +198,12 @@ static bool fill_buffer(struct vsock *vsock)
 	}
 	len = send_next(vsock, chain);
 	if (len == 0) {
-		virtq_unpop(&dev->queues[VSOCK_RX], chain->head);
+		leave_buffer(vsock, chain);
 		return true;
 	}
-	virtq_push(&dev->queues[VSOCK_RX], chain->head, len);
-	count_packet(len);
+	use_buffer(vsock, chain, len);
+	count_packet(len - (uint32_t)sizeof(struct vsock_hdr));
 	return true;
-}
-
-/* Take buffers for one read of a socket: those in one piece, as Linux's are. */
-static void gather_buffers(struct vsock *vsock, uint32_t wanted)
-{
-	struct vsock_batch *batch = &vsock->rx.batch;
-	const struct virtq_chain *chain = &vsock->rx.chain;
-
-	batch->n = 0;
-	batch->room = 0;
-	while (batch->n < VSOCK_BATCH_MAX && batch->room < wanted &&
-	       virtio_dev_pop(&vsock->dev, VSOCK_RX, &vsock->rx.chain)) {
-		if (chain->n_readable != 0 || chain->n_writable != 1 ||
-		    chain->writable_bytes <= sizeof(struct vsock_hdr)) {
-			virtq_unpop(&vsock->dev.queues[VSOCK_RX], chain->head);
-			return;
-		}
-		batch->buffers[batch->n] = (struct vsock_batch_buffer){
-			.head = chain->head,
-			.hdr = chain->iov[0].iov_base,
-			.room = chain->writable_bytes - (uint32_t)sizeof(struct vsock_hdr),
-		};
-		batch->room += batch->buffers[batch->n++].room;
-	}
 }
 
 /* \return how many buffers it filled; 0 when the next packet has to be made by itself */
@@ -161,12 +223,14 @@ static unsigned int fill_batch(struct vsock *vsock)
 	conn = vsock_table_next_sender(&vsock->table);
 	n = vsock_conn_send_batch(conn, vsock->guest_cid, batch);
 	for (unsigned int i = 0; i < n; i++) {
-		virtq_push_later(vq, (uint16_t)i, batch->buffers[i].head, batch->buffers[i].len);
-		count_packet(batch->buffers[i].len);
+		uint32_t len = batch->buffers[i].len;
+
+		virtq_push_later(vq, (uint16_t)i, batch->buffers[i].head,
+				 len + (uint32_t)sizeof(struct vsock_hdr));
+		count_packet(len);
 	}
 	virtq_publish(vq, (uint16_t)n);
-	for (unsigned int i = batch->n; i > n; i--)
-		virtq_unpop(vq, batch->buffers[i - 1].head);
+	remove_first(batch, n);
 	vsock_table_settle(&vsock->table, conn);
 	return n;
 }

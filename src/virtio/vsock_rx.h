@@ -3,9 +3,11 @@
  * connection; then the packets of connections, which take turns.
  *
  * Nothing is kept of what flows to the guest: while it gives no buffers, bytes stay in the host's
- * sockets. A turn is one packet, or as many buffers of data as one read of the socket fills.
+ * sockets. A turn is one packet, or as many buffers of data as one read of the socket fills. How
+ * many it will fill nobody knows before; those that it does not are kept for what comes next.
  *
- * All on the I/O thread with the device's lock held, but for vsock_rx_clear().
+ * All on the I/O thread with the device's lock held, but for vsock_rx_clear() and
+ * vsock_rx_reset().
  */
 #pragma once
 
@@ -50,3 +52,6 @@ void vsock_rx_fill(struct vsock *vsock);
 
 /** Forget what was to be sent. Any thread, lock held. */
 void vsock_rx_clear(struct vsock_rx *rx);
+
+/** The queues are reset: forget their buffers, too. Any thread, lock held. */
+void vsock_rx_reset(struct vsock_rx *rx);

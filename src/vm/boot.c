@@ -138,9 +138,9 @@ int boot_write_fdt(const struct boot *boot, const struct guest_mem *mem,
 
 const char *boot_cut_file(const struct boot *boot)
 {
-	if (boot->kernel.mapped && kernel_image_was_cut(&boot->image))
+	if (boot->kernel.mapped && image_file_was_cut(&boot->image.file))
 		return "kernel";
-	if (boot->initrd.mapped && initrd_was_cut(&boot->initrd))
+	if (boot->initrd.mapped && image_file_was_cut(&boot->initrd.file))
 		return "initramfs";
 	return NULL;
 }

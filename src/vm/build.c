@@ -348,12 +348,14 @@ int vm_new(struct vm **vmp, const struct vm_config *config, struct vm_resources 
 
 void vm_free(struct vm *vm)
 {
+	bool is_over;
+
 	if (vm == NULL)
 		return;
 	vm_close(vm);
 	fatal_signals_forget();
 	rtc_device_deinit(&vm->rtc);
-	virtio_devices_free(vm->virtio);
+	is_over = virtio_devices_free(vm->virtio);
 	serial_console_deinit(&vm->serial);
 	irqchip_deinit(&vm->irqchip);
 	for (unsigned int i = 0; i < vm->n_vcpus; i++)
@@ -364,6 +366,10 @@ void vm_free(struct vm *vm)
 	free_event(&vm->end_event);
 	close_fd(&vm->end_fd);
 	boot_deinit(&vm->boot);
-	guest_mem_deinit(&vm->mem);
+	/* A read that the kernel ends late would hit whatever lies there by then, and a ring that
+	 * is closed is taken apart some time later. So the memory stays until the process ends,
+	 * which is now. */
+	if (is_over)
+		guest_mem_deinit(&vm->mem);
 	free(vm);
 }

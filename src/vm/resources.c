@@ -79,7 +79,7 @@ int vm_resources_open_kernel(struct vm_resources *resources, const struct vm_con
 int vm_resources_take_kernel(struct vm_resources *resources, const struct vm_config *config,
 			     struct kernel_image *kernel, struct initrd *initrd, struct err *err)
 {
-	if (resources == NULL || resources->kernel.path == NULL)
+	if (resources == NULL || resources->kernel.file.path == NULL)
 		return open_kernel(config, kernel, initrd, err);
 	*kernel = resources->kernel;
 	*initrd = resources->initrd;
@@ -98,14 +98,17 @@ static void free_disk(struct disk *disk)
 	free(disk);
 }
 
-static int open_disk(const struct config_disk *config, struct disk **diskp, struct err *err)
+/* \param old whose place it gets; NULL: none */
+static int open_disk(const struct config_disk *config, const struct disk *old, struct disk **diskp,
+		     struct err *err)
 {
 	struct disk *disk = calloc(1, sizeof(*disk));
 	int ret;
 
 	if (disk == NULL)
 		return no_memory(err);
-	ret = disk_open(disk, config->path, config->is_read_only, config->engine, err);
+	ret = disk_open_in_place_of(disk, old, config->path, config->is_read_only, config->engine,
+				    err);
 	if (ret != 0) {
 		free(disk);
 		err_prefix(err, "disk '%s'", config->id);
@@ -131,19 +134,14 @@ static struct disk_resource *find_disk(struct vm_resources *resources, const cha
 	return free_place;
 }
 
-/* The new file may be the old one: its lock of ours must not keep us out. */
 static int open_disk_again(struct disk_resource *resource, const struct config_disk *config,
 			   struct err *err)
 {
 	struct disk *disk = NULL;
-	int ret;
+	int ret = open_disk(config, resource->disk, &disk, err);
 
-	disk_unlock(resource->disk);
-	ret = open_disk(config, &disk, err);
-	if (ret != 0) {
-		disk_lock(resource->disk);
+	if (ret != 0)
 		return ret;
-	}
 	free_disk(resource->disk);
 	resource->disk = disk;
 	return 0;
@@ -159,7 +157,7 @@ int vm_resources_open_disk(struct vm_resources *resources, const struct config_d
 		return err_set(err, -ENOSPC, "no more than %d disks", CONFIG_DISKS_MAX);
 	if (resource->id != NULL)
 		return open_disk_again(resource, config, err);
-	ret = open_disk(config, &resource->disk, err);
+	ret = open_disk(config, NULL, &resource->disk, err);
 	if (ret != 0)
 		return ret;
 	resource->id = strdup(config->id);
@@ -182,7 +180,7 @@ int vm_resources_take_disk(struct vm_resources *resources, const struct config_d
 		resources == NULL ? NULL : find_disk(resources, config->id);
 
 	if (resource == NULL || resource->id == NULL)
-		return open_disk(config, disk, err);
+		return open_disk(config, NULL, disk, err);
 	*disk = resource->disk;
 	clear_disk(resource);
 	return 0;

@@ -7,28 +7,14 @@
 
 #include <errno.h>
 
-static struct blk *find_disk(struct vm *vm, const char *id, struct err *err)
+int vm_update_disk(struct vm *vm, const char *id, const char *path,
+		   const struct rate_limiter_change *limits, struct err *err)
 {
 	struct blk *blk = virtio_devices_disk(vm->virtio, id);
 
 	if (blk == NULL)
-		err_set(err, -ENOENT, "there is no disk '%s'", id);
-	return blk;
-}
-
-int vm_set_disk_file(struct vm *vm, const char *id, const char *path, struct err *err)
-{
-	struct blk *blk = find_disk(vm, id, err);
-
-	return blk == NULL ? -ENOENT : blk_set_file(blk, path, err);
-}
-
-int vm_set_disk_limits(struct vm *vm, const char *id, const struct rate_limiter_change *limits,
-		       struct err *err)
-{
-	struct blk *blk = find_disk(vm, id, err);
-
-	return blk == NULL ? -ENOENT : blk_set_limits(blk, limits, err);
+		return err_set(err, -ENOENT, "there is no disk '%s'", id);
+	return blk_update(blk, path, limits, err);
 }
 
 int vm_set_net_limits(struct vm *vm, const char *id, const struct rate_limiter_change *rx,

@@ -11,13 +11,16 @@
 
 struct vm;
 
-/** Put a file in the place of a disk's, or open the same one again, and tell the guest its size. */
-__attribute__((warn_unused_result)) int vm_set_disk_file(struct vm *vm, const char *id,
-							 const char *path, struct err *err);
-
-__attribute__((warn_unused_result)) int vm_set_disk_limits(struct vm *vm, const char *id,
-							   const struct rate_limiter_change *limits,
-							   struct err *err);
+/**
+ * Put a file in the place of a disk's, or open the same one again, and tell the guest its size; and
+ * set other limits.
+ * \param path NULL: the file stays
+ * \param limits NULL: they stay
+ */
+__attribute__((warn_unused_result)) int vm_update_disk(struct vm *vm, const char *id,
+						       const char *path,
+						       const struct rate_limiter_change *limits,
+						       struct err *err);
 
 __attribute__((warn_unused_result)) int vm_set_net_limits(struct vm *vm, const char *id,
 							  const struct rate_limiter_change *rx,

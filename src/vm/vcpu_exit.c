@@ -49,34 +49,23 @@ static uint8_t *console_buffer(const struct vcpu_exit_env *env, const uint64_t a
 	return args[2] == 0 ? guest_mem_ptr(env->mem, args[1], args[0]) : NULL;
 }
 
-static struct sbi_ret console_write(const struct vcpu_exit_env *env, const uint64_t args[])
+/* console_write or console_read. Without a console all is taken and nothing comes. */
+static struct sbi_ret console_transfer(const struct vcpu_exit_env *env, const uint64_t args[],
+				       bool is_output)
 {
-	const uint8_t *bytes;
-
-	if (args[0] == 0)
-		return (struct sbi_ret){ SBI_SUCCESS, 0 };
-	bytes = console_buffer(env, args);
-	if (bytes == NULL)
-		return (struct sbi_ret){ SBI_ERR_INVALID_PARAM, 0 };
-	if (env->console == NULL)
-		return (struct sbi_ret){ SBI_SUCCESS, args[0] };
-	return (struct sbi_ret){ SBI_SUCCESS,
-				 env->console->output(env->console->ctx, bytes, args[0]) };
-}
-
-static struct sbi_ret console_read(const struct vcpu_exit_env *env, const uint64_t args[])
-{
+	const struct sbi_console *console = env->console;
 	uint8_t *bytes;
+	size_t n = is_output ? args[0] : 0;
 
 	if (args[0] == 0)
 		return (struct sbi_ret){ SBI_SUCCESS, 0 };
 	bytes = console_buffer(env, args);
 	if (bytes == NULL)
 		return (struct sbi_ret){ SBI_ERR_INVALID_PARAM, 0 };
-	if (env->console == NULL)
-		return (struct sbi_ret){ SBI_SUCCESS, 0 };
-	return (struct sbi_ret){ SBI_SUCCESS,
-				 env->console->input(env->console->ctx, bytes, args[0]) };
+	if (console != NULL)
+		n = is_output ? console->output(console->ctx, bytes, args[0])
+			      : console->input(console->ctx, bytes, args[0]);
+	return (struct sbi_ret){ SBI_SUCCESS, n };
 }
 
 static struct sbi_ret console_write_byte(const struct vcpu_exit_env *env, uint64_t arg)
@@ -93,9 +82,9 @@ static struct sbi_ret debug_console(const struct vcpu_exit_env *env, const struc
 {
 	switch (call->function) {
 	case SBI_DBCN_WRITE:
-		return console_write(env, call->args);
+		return console_transfer(env, call->args, true);
 	case SBI_DBCN_READ:
-		return console_read(env, call->args);
+		return console_transfer(env, call->args, false);
 	case SBI_DBCN_WRITE_BYTE:
 		return console_write_byte(env, call->args[0]);
 	default:

@@ -202,6 +202,7 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 	ret = net_irq(devices, device->netdev, &irq, err);
 	if (ret != 0)
 		return err_prefix(err, "net '%s': vhost", config->id);
+	netdev_watch(device->netdev, devices->env->base);
 	ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
 		       devices->env->base, err);
 	if (ret == 0)
@@ -410,17 +411,20 @@ void virtio_devices_flush_console(struct virtio_devices *devices, unsigned int t
 		virtio_console_flush(devices->console, timeout_ms);
 }
 
-static void free_disk(struct disk_device *device)
+static bool free_disk(struct disk_device *device)
 {
+	bool is_over;
+
 	if (device == NULL)
-		return;
+		return true;
 	metrics_remove(&device->blk.metrics);
-	blk_deinit(&device->blk);
+	is_over = blk_deinit(&device->blk);
 	if (device->disk != NULL)
 		disk_close(device->disk);
 	free(device->disk);
 	free(device->id);
 	free(device);
+	return is_over;
 }
 
 static void free_net(struct net_device *device)
@@ -434,12 +438,14 @@ static void free_net(struct net_device *device)
 	free(device);
 }
 
-void virtio_devices_free(struct virtio_devices *devices)
+bool virtio_devices_free(struct virtio_devices *devices)
 {
+	bool is_over = true;
+
 	if (devices == NULL)
-		return;
+		return true;
 	for (unsigned int i = 0; i < CONFIG_DISKS_MAX; i++)
-		free_disk(devices->disks[i]);
+		is_over = free_disk(devices->disks[i]) && is_over;
 	for (unsigned int i = 0; i < CONFIG_NETS_MAX; i++)
 		free_net(devices->nets[i]);
 	if (devices->vsock != NULL)
@@ -461,4 +467,5 @@ void virtio_devices_free(struct virtio_devices *devices)
 	free(devices->console);
 	free(devices->input);
 	free(devices);
+	return is_over;
 }

@@ -66,5 +66,8 @@ struct net *virtio_devices_net(struct virtio_devices *devices, const char *id);
 struct balloon *virtio_devices_balloon(struct virtio_devices *devices);
 struct input *virtio_devices_input(struct virtio_devices *devices);
 
-/** Legal on NULL. */
-void virtio_devices_free(struct virtio_devices *devices);
+/**
+ * Legal on NULL.
+ * \return false: a disk does not answer, and the kernel may yet read and write guest memory
+ */
+bool virtio_devices_free(struct virtio_devices *devices);

@@ -20,12 +20,6 @@ enum {
 #define F_FLUSH   (UINT64_C(1) << 9)
 #define F_DISCARD (UINT64_C(1) << 13)
 
-struct header {
-	uint32_t type;
-	uint32_t reserved;
-	uint64_t sector;
-};
-
 struct range {
 	uint64_t sector;
 	uint32_t n_sectors;
@@ -51,7 +45,7 @@ static uint8_t *data(const struct dev *d)
 
 static void set_header(const struct dev *d, uint32_t type, uint64_t sector)
 {
-	struct header *header = dev_ptr(d, scratch(d) + AT_HEADER);
+	struct blk_header *header = dev_ptr(d, scratch(d) + AT_HEADER);
 
 	header->type = type;
 	header->reserved = 0xffffffff;
@@ -64,7 +58,7 @@ static uint8_t ask_len(struct dev *d, uint32_t type, uint64_t sector, uint32_t l
 {
 	const bool is_read = type == IN || type == GET_ID;
 	const struct buf bufs[] = {
-		{ scratch(d) + AT_HEADER, sizeof(struct header), false },
+		{ scratch(d) + AT_HEADER, sizeof(struct blk_header), false },
 		{ scratch(d) + AT_DATA, len, is_read },
 		{ scratch(d) + AT_STATUS, 1, true },
 	};
@@ -116,7 +110,7 @@ static verdict many_buffers_past_the_end(struct dev *d)
 
 	dev_boot(d);
 	set_header(d, IN, capacity(d) - N + 1);
-	bufs[0] = (struct buf){ scratch(d) + AT_HEADER, sizeof(struct header), false };
+	bufs[0] = (struct buf){ scratch(d) + AT_HEADER, sizeof(struct blk_header), false };
 	for (unsigned int i = 1; i <= N; i++)
 		bufs[i] = (struct buf){ scratch(d) + AT_DATA, SECTOR, true };
 	bufs[N + 1] = (struct buf){ scratch(d) + AT_STATUS, 1, true };
@@ -168,7 +162,7 @@ static verdict cut_anywhere(struct dev *d)
 
 	dev_boot(d);
 	set_header(d, IN, 1);
-	for (unsigned int i = 0; i < sizeof(struct header); i++) {
+	for (unsigned int i = 0; i < sizeof(struct blk_header); i++) {
 		bufs[n++] = (struct buf){ scratch(d) + AT_HEADER + i, 1, false };
 		if (i % 4 == 0)
 			bufs[n++] = (struct buf){ 0, 0, false };
@@ -366,7 +360,7 @@ static verdict reads_over_the_rings(struct dev *d)
 
 	for (unsigned int i = 0; i < COUNT(places); i++) {
 		const struct buf bufs[] = {
-			{ scratch(d) + AT_HEADER, sizeof(struct header), false },
+			{ scratch(d) + AT_HEADER, sizeof(struct blk_header), false },
 			{ places[i], SECTOR, true },
 			{ places[i], 1, true },
 		};

@@ -16,25 +16,6 @@ enum {
 	OP_RW = 5,
 };
 
-struct blk_header {
-	uint32_t type;
-	uint32_t reserved;
-	uint64_t sector;
-};
-
-struct vsock_header {
-	uint64_t src_cid;
-	uint64_t dst_cid;
-	uint32_t src_port;
-	uint32_t dst_port;
-	uint32_t len;
-	uint16_t type;
-	uint16_t op;
-	uint32_t flags;
-	uint32_t buf_alloc;
-	uint32_t fwd_cnt;
-} __attribute__((packed));
-
 static struct buf part(const struct dev *d, unsigned int at, uint32_t len, bool is_writable)
 {
 	return (struct buf){ .gpa = d->good_gpa + at, .len = len, .is_writable = is_writable };

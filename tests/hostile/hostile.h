@@ -119,6 +119,37 @@ enum kind {
 #define F_EVENT_IDX (UINT64_C(1) << 29)
 #define F_VERSION_1 (UINT64_C(1) << 32)
 
+/* What requests begin with, as the specification has it: 5.2.6, 5.1.6 and 5.10.6. */
+
+struct blk_header {
+	uint32_t type;
+	uint32_t reserved;
+	uint64_t sector;
+};
+
+struct frame_header {
+	uint8_t flags;
+	uint8_t gso_type;
+	uint16_t hdr_len;
+	uint16_t gso_size;
+	uint16_t csum_start;
+	uint16_t csum_offset;
+	uint16_t num_buffers;
+};
+
+struct vsock_header {
+	uint64_t src_cid;
+	uint64_t dst_cid;
+	uint32_t src_port;
+	uint32_t dst_port;
+	uint32_t len;
+	uint16_t type;
+	uint16_t op;
+	uint32_t flags;
+	uint32_t buf_alloc;
+	uint32_t fwd_cnt;
+} __attribute__((packed));
+
 /* Flags of a descriptor. */
 enum { D_NEXT = 1, D_WRITE = 2, D_INDIRECT = 4 };
 

@@ -60,17 +60,6 @@ struct swallow {
 	unsigned int n_bad;
 };
 
-/* virtio 1.2, 5.1.6 */
-struct frame_header {
-	uint8_t flags;
-	uint8_t gso_type;
-	uint16_t hdr_len;
-	uint16_t gso_size;
-	uint16_t csum_start;
-	uint16_t csum_offset;
-	uint16_t num_buffers;
-};
-
 struct host {
 	struct port port;
 	struct guest_mem mem;

@@ -10,16 +10,6 @@ enum { HEADER = 12, ETHERNET = 14, FRAME = 60, RX = 0, FRAME_MAX = 65550 };
 #define F_HOST_TSO4 (UINT64_C(1) << 11)
 #define F_CTRL_VQ   (UINT64_C(1) << 17)
 
-struct header {
-	uint8_t flags;
-	uint8_t gso_type;
-	uint16_t hdr_len;
-	uint16_t gso_size;
-	uint16_t csum_start;
-	uint16_t csum_offset;
-	uint16_t num_buffers;
-};
-
 static verdict transmit(struct dev *d, uint32_t len)
 {
 	const struct buf buf = { scratch(d), len, false };
@@ -66,7 +56,7 @@ static verdict a_frame_of_256_bytes(struct dev *d)
 /* Everything is given back and the device goes on; what can be no frame is dropped on the way. */
 static verdict headers(struct dev *d, uint64_t features)
 {
-	static const struct header rows[] = {
+	static const struct frame_header rows[] = {
 		{ .flags = 1 },
 		{ .flags = 2 },
 		{ .flags = 0xff },
@@ -93,7 +83,7 @@ static verdict headers(struct dev *d, uint64_t features)
 		{ .csum_start = 0xffff, .csum_offset = 0xffff, .gso_size = 0xffff },
 		{ .num_buffers = 0xffff },
 	};
-	struct header *header = dev_ptr(d, scratch(d));
+	struct frame_header *header = dev_ptr(d, scratch(d));
 
 	dev_boot_with(d, features);
 	for (unsigned int i = 0; i < COUNT(rows); i++) {

@@ -20,22 +20,9 @@ enum {
 	CREDIT_REQUEST,
 };
 
-struct header {
-	uint64_t src_cid;
-	uint64_t dst_cid;
-	uint32_t src_port;
-	uint32_t dst_port;
-	uint32_t len;
-	uint16_t type;
-	uint16_t op;
-	uint32_t flags;
-	uint32_t buf_alloc;
-	uint32_t fwd_cnt;
-} __attribute__((packed));
-
-static struct header packet(uint16_t op)
+static struct vsock_header packet(uint16_t op)
 {
-	return (struct header){
+	return (struct vsock_header){
 		.src_cid = GUEST_CID,
 		.dst_cid = 2,
 		.src_port = 1000,
@@ -54,20 +41,20 @@ static void give(struct dev *d)
 	dev_kick(d, RX);
 }
 
-static verdict send_len(struct dev *d, const struct header *header, uint32_t len)
+static verdict send_len(struct dev *d, const struct vsock_header *header, uint32_t len)
 {
 	const struct buf buf = { scratch(d) + AT_PACKET, len, false };
 	struct used_elem used;
 
-	*(struct header *)dev_ptr(d, scratch(d) + AT_PACKET) = *header;
+	*(struct vsock_header *)dev_ptr(d, scratch(d) + AT_PACKET) = *header;
 	dev_add(d, d->queue, &buf, 1);
 	return expect_served(d, &used);
 }
 
 /* The answer is an RST to where it came from, with the ports the other way round. */
-static verdict expect_rst(struct dev *d, const struct header *sent)
+static verdict expect_rst(struct dev *d, const struct vsock_header *sent)
 {
-	const struct header *answer = dev_ptr(d, scratch(d) + AT_RX);
+	const struct vsock_header *answer = dev_ptr(d, scratch(d) + AT_RX);
 	struct used_elem used;
 
 	REQUIRE(dev_wait_used(d, RX, &used));
@@ -80,7 +67,7 @@ static verdict expect_rst(struct dev *d, const struct header *sent)
 	return NULL;
 }
 
-static verdict is_reset(struct dev *d, const struct header *header, uint32_t len)
+static verdict is_reset(struct dev *d, const struct vsock_header *header, uint32_t len)
 {
 	give(d);
 	CHECK(send_len(d, header, len));
@@ -88,9 +75,9 @@ static verdict is_reset(struct dev *d, const struct header *header, uint32_t len
 }
 
 /* Behind it another packet is sent, whose answer is then the first. */
-static verdict is_ignored(struct dev *d, const struct header *header)
+static verdict is_ignored(struct dev *d, const struct vsock_header *header)
 {
-	struct header next = packet(RW);
+	struct vsock_header next = packet(RW);
 
 	next.src_port = 77;
 	CHECK(send_len(d, header, sizeof(*header)));
@@ -104,7 +91,7 @@ static verdict lengths(struct dev *d)
 	dev_boot(d);
 	for (unsigned int i = 0; i < COUNT(lens); i++) {
 		for (uint16_t op = REQUEST; op <= CREDIT_REQUEST; op++) {
-			struct header header = packet(op);
+			struct vsock_header header = packet(op);
 
 			header.len = lens[i];
 			if (op != RST)
@@ -116,14 +103,14 @@ static verdict lengths(struct dev *d)
 
 static verdict no_whole_header(struct dev *d)
 {
-	static const uint32_t lens[] = { 0, 1, sizeof(struct header) - 1 };
-	const struct header header = packet(RW);
+	static const uint32_t lens[] = { 0, 1, sizeof(struct vsock_header) - 1 };
+	const struct vsock_header header = packet(RW);
 
 	for (unsigned int i = 0; i < COUNT(lens); i++) {
 		const struct buf buf = { scratch(d) + AT_PACKET, lens[i], false };
 
 		dev_boot(d);
-		*(struct header *)dev_ptr(d, scratch(d)) = header;
+		*(struct vsock_header *)dev_ptr(d, scratch(d)) = header;
 		dev_add(d, d->queue, &buf, 1);
 		CHECK(expect_kick_breaks(d));
 	}
@@ -132,13 +119,13 @@ static verdict no_whole_header(struct dev *d)
 
 static verdict header_in_pieces(struct dev *d)
 {
-	struct buf bufs[sizeof(struct header)];
-	const struct header header = packet(RW);
+	struct buf bufs[sizeof(struct vsock_header)];
+	const struct vsock_header header = packet(RW);
 	struct used_elem used;
 
 	dev_boot(d);
 	give(d);
-	*(struct header *)dev_ptr(d, scratch(d)) = header;
+	*(struct vsock_header *)dev_ptr(d, scratch(d)) = header;
 	for (unsigned int i = 0; i < sizeof(header); i++)
 		bufs[i] = (struct buf){ scratch(d) + i, 1, false };
 	dev_add(d, d->queue, bufs, sizeof(header));
@@ -162,7 +149,7 @@ static verdict addresses(struct dev *d)
 
 	dev_boot(d);
 	for (unsigned int i = 0; i < COUNT(cids); i++) {
-		struct header header = packet(REQUEST);
+		struct vsock_header header = packet(REQUEST);
 
 		header.src_cid = cids[i];
 		CHECK(is_ignored(d, &header));
@@ -179,7 +166,7 @@ static verdict ports_types_and_operations(struct dev *d)
 	static const uint16_t types[] = { 0, 2, 3, 0x100, 0xffff };
 	static const uint16_t ops[] = { 0, RESPONSE, SHUTDOWN, RW, CREDIT_UPDATE, CREDIT_REQUEST,
 					8, 0x101,    0xffff };
-	struct header header;
+	struct vsock_header header;
 
 	dev_boot(d);
 	for (unsigned int i = 0; i < COUNT(ports); i++) {
@@ -207,8 +194,9 @@ static verdict ports_types_and_operations(struct dev *d)
 static void send_one_of(struct dev *d, uint16_t op, unsigned int i)
 {
 	enum { EACH = 64 };
-	const struct buf buf = { scratch(d) + AT_MANY + i * EACH, sizeof(struct header), false };
-	struct header *header = dev_ptr(d, buf.gpa);
+	const struct buf buf = { scratch(d) + AT_MANY + i * EACH, sizeof(struct vsock_header),
+				 false };
+	struct vsock_header *header = dev_ptr(d, buf.gpa);
 
 	*header = packet(op);
 	header->src_port = 5000 + i;
@@ -260,8 +248,9 @@ static verdict storm_of_data(struct dev *d)
 
 static verdict buffers_too_small(struct dev *d)
 {
-	static const uint32_t lens[] = { 0, 1, sizeof(struct header) - 1, sizeof(struct header) };
-	const struct header header = packet(RW);
+	static const uint32_t lens[] = { 0, 1, sizeof(struct vsock_header) - 1,
+					 sizeof(struct vsock_header) };
+	const struct vsock_header header = packet(RW);
 
 	for (unsigned int i = 0; i < COUNT(lens); i++) {
 		const struct buf buf = { scratch(d) + AT_RX, lens[i], true };

@@ -1,6 +1,7 @@
 """The API, each operation in each state, held to docs/api.yaml; curl as a client; many machines at once."""
 
 import concurrent.futures
+import ctypes
 
 from api import *
 from openapi import Document
@@ -17,6 +18,27 @@ NEED_A_DRIVER = {"startHinting", "stopHinting"}
 def document():
     with open(f"{HERE}/api.json", encoding="utf-8") as file:
         return Document(json.load(file))
+
+
+class Held:
+    """A thread of another process that does nothing until it is let go, by the thread that holds it."""
+
+    SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+    ALL_KINDS = 0x40000000  # __WALL
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def __init__(self, thread):
+        self.thread = thread
+        self.ptrace(self.SEIZE)
+        self.ptrace(self.INTERRUPT)
+        os.waitpid(thread, self.ALL_KINDS)
+
+    def ptrace(self, request):
+        if self.libc.ptrace(ctypes.c_long(request), ctypes.c_long(self.thread), None, None) != 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    def let_go(self):
+        self.ptrace(self.DETACH)
 
 
 class Operations(ApiTestCase):
@@ -199,11 +221,15 @@ class Strictness(ApiTestCase):
 class WithLinux(ApiTestCase):
     """What needs drivers in the guest."""
 
-    def test_balloon_and_a_disk_that_grows(self):
-        grows = self.file(size=MIB)
+    def run_talking(self):
         vm = self.run_api(stdin="pipe")
         vm.do("PUT", "/boot-source", {"kernel_image_path": IMAGE, "initrd_path": INITRAMFS,
                                       "boot_args": f'console=ttyS0 loglevel=1 televm.exec="{TALK}"'})
+        return vm
+
+    def test_balloon_and_a_disk_that_grows(self):
+        grows = self.file(size=MIB)
+        vm = self.run_talking()
         vm.do("PUT", "/balloon", {"amount_mib": 0, "deflate_on_oom": True, "stats_polling_interval_s": 1,
                                   "free_page_hinting": True})
         vm.do("PUT", "/drives/a", {"drive_id": "a", "path_on_host": grows, "is_root_device": False})
@@ -214,6 +240,29 @@ class WithLinux(ApiTestCase):
         vm.do("PATCH", "/drives/a", {"drive_id": "a", "path_on_host": grows})
         eventually("the size is new", lambda: vm.ask("cat /sys/block/vda/size") == "4096\n", PATIENCE)
         self.assertEqual(vm.ask_api("PATCH", "/drives/a", {"drive_id": "a"}).status, 400)
+
+    def test_asked_after_the_end(self):
+        """Requests that wait when the guest ends are answered before televm takes note of that, and change nothing."""
+        vm = self.run_talking()
+        vm.start_instance()
+        vm.expect("shell is up\n")
+        other = Connection(vm.socket)
+        other.request("GET", "/")
+        Answer(other.getresponse())
+        vcpu = Held(*vcpus_of(vm))
+        vm.send("poweroff\n")
+        eventually("the command is taken", lambda: fcntl.ioctl(vm.in_fd, termios.FIONREAD, bytes(4)) == bytes(4))
+        vm.do("GET", "/")  # and handed on
+        loop = Held(vm.pid)
+        vm.connection.request("GET", "/")
+        other.request("PATCH", "/vm", '{"state": "Paused"}')
+        vcpu.let_go()
+        eventually("the vCPU has ended", lambda: not vcpus_of(vm), PATIENCE)
+        loop.let_go()
+        self.assertEqual(Answer(vm.connection.getresponse()).body["state"], "Running")
+        refused = Answer(other.getresponse())
+        self.assertEqual((refused.status, refused.body), (400, {"fault_message": "The microVM has come to its end."}))
+        self.ends(vm, 0)
 
     def use_the_balloon(self, vm):
         eventually("the guest tells its memory", lambda: "free_memory" in vm.do("GET", "/balloon/statistics"), PATIENCE)

@@ -10,7 +10,34 @@ def checksum(data):
     return hashlib.sha256(data).hexdigest()
 
 
-class Typing(TestCase):
+class Keyboard(TestCase):
+    """What keys do at a shell, whichever console it has."""
+
+    def interrupt(self, vm):
+        vm.send("echo begin$((0)); sleep 1000; echo status $?\r")
+        vm.expect("begin0\n")
+        time.sleep(1)  # until sleep runs: there is no sign of that
+        vm.send(CTRL_C)
+        vm.expect("^C")
+        vm.expect("# ")
+
+    def send_ctrl_a(self, vm):
+        vm.send(CTRL_A + b"c")
+        vm.expect("Ctrl-a x")
+        vm.expect("Ctrl-a Ctrl-a  send Ctrl-a\n")
+        vm.send("cat >/tmp/key\r")
+        time.sleep(1)  # until the line editor has gone
+        vm.send(CTRL_A + CTRL_A + b"\r" + CTRL_D)
+        vm.send("od -An -tx1 /tmp/key\r")
+        vm.expect("01 0a\n")
+
+    def leave(self, vm):
+        vm.send(CTRL_A + b"x")
+        self.ends(vm, 0, "televm: VM ended: its user left\n")
+        self.assert_terminal_restored(vm)
+
+
+class Typing(Keyboard):
     weight = 5
 
     def test_session(self):
@@ -23,25 +50,11 @@ class Typing(TestCase):
         vm.send("ls /\r")
         vm.expect(re.compile(r"\bbin\b.*\bdev\b.*\binit\b.*\bproc\b", re.DOTALL))
         vm.expect("# ")
-        vm.send("echo begin$((0)); sleep 1000; echo status $?\r")
-        vm.expect("begin0\n")
-        time.sleep(1)  # until sleep runs: there is no sign of that
-        vm.send(CTRL_C)
-        vm.expect("^C")
-        vm.expect("# ")
+        self.interrupt(vm)
         vm.send("echo alive $((6 * 7))\r")
         vm.expect("alive 42\n")
-        vm.send(CTRL_A + b"c")
-        vm.expect("Ctrl-a x")
-        vm.expect("Ctrl-a Ctrl-a  send Ctrl-a\n")
-        vm.send("cat >/tmp/key\r")
-        time.sleep(1)  # until the line editor has gone
-        vm.send(CTRL_A + CTRL_A + b"\r" + CTRL_D)
-        vm.send("od -An -tx1 /tmp/key\r")
-        vm.expect("01 0a\n")
-        vm.send(CTRL_A + b"x")
-        self.ends(vm, 0, "televm: VM ended: its user left\n")
-        self.assert_terminal_restored(vm)
+        self.send_ctrl_a(vm)
+        self.leave(vm)
 
     def paste(self, size, stdin):
         data = bytearray(random.Random(size).randbytes(size))
@@ -253,7 +266,7 @@ class Keys(TestCase):
         self.ends(vm, 0, "televm: VM ended: its user left\n")
 
 
-class Virtio(TestCase):
+class Virtio(Keyboard):
     """--console virtio: the same, a line or more at a time."""
 
     weight = 4
@@ -268,22 +281,9 @@ class Virtio(TestCase):
                 vm.expect("\nhvc0\n")
                 vm.expect("ONE TWO\n")
                 vm.expect("# ")
-                vm.send("echo begin$((0)); sleep 1000; echo status $?\r")
-                vm.expect("begin0\n")
-                time.sleep(1)  # until sleep runs: there is no sign of that
-                vm.send(CTRL_C)
-                vm.expect("^C")
-                vm.expect("# ")
-                vm.send(CTRL_A + b"c")
-                vm.expect("Ctrl-a Ctrl-a  send Ctrl-a\n")
-                vm.send("cat >/tmp/key\r")
-                time.sleep(1)  # until the line editor has gone
-                vm.send(CTRL_A + CTRL_A + b"\r" + CTRL_D)
-                vm.send("od -An -tx1 /tmp/key\r")
-                vm.expect("01 0a\n")
-                vm.send(CTRL_A + b"x")
-                self.ends(vm, 0, "televm: VM ended: its user left\n")
-                self.assert_terminal_restored(vm)
+                self.interrupt(vm)
+                self.send_ctrl_a(vm)
+                self.leave(vm)
 
     def test_size_of_the_terminal(self):
         fd, terminal = pty.openpty()

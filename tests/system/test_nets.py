@@ -421,11 +421,12 @@ class User(NetCase):
 
     def test_killed(self):
         vm = self.talk()
-        for pid in self.passts():
-            if int(pid) != vm.pid:
-                os.kill(int(pid), signal.SIGKILL)
+        killed = [int(pid) for pid in self.passts() if int(pid) != vm.pid]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
         eventually("the carrier is gone", lambda: vm.ask("cat /sys/class/net/eth0/carrier") == "0\n")
         vm.ask(f"ping -q -c 1 -W 1 {self.HOST}", status=1)
+        eventually("it is no zombie", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in killed))
         self.power_off(vm, None)
         self.assertRegex(vm.errors(), "net 'net0': its passt has gone: ")
 

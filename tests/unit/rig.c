@@ -5,6 +5,8 @@
 #include "util/bits.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static void sink_raise(struct irq_sink *sink, uint32_t source)
@@ -89,4 +91,21 @@ bool rig_has_io_uring(void)
 	if (result != 0)
 		printf("without io_uring: %s\n", err.text);
 	return result == 0;
+}
+
+struct rig_args rig_args_make(const char *const words[])
+{
+	struct rig_args args = { 0 };
+
+	for (; words[args.argc] != NULL; args.argc++) {
+		ASSERT(args.argc < RIG_ARGS_MAX);
+		args.argv[args.argc] = strdup(words[args.argc]);
+	}
+	return args;
+}
+
+void rig_args_free(struct rig_args *args)
+{
+	for (int i = 0; i < args->argc; i++)
+		free(args->argv[i]);
 }

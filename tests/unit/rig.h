@@ -1,5 +1,5 @@
 /*
- * What the tests of devices share: an interrupt sink that keeps count, and register access.
+ * What tests share: an interrupt sink that keeps count, register access, arguments of a program.
  */
 #pragma once
 
@@ -50,3 +50,16 @@ uint32_t rig_random(uint32_t *state);
 
 /** Some hosts, and some sandboxes for tests, have no io_uring: that is printed. */
 bool rig_has_io_uring(void);
+
+enum { RIG_ARGS_MAX = 24 };
+
+/** Arguments as main() has them: copies, since they may be written to. */
+struct rig_args {
+	int argc;
+	char *argv[RIG_ARGS_MAX + 1];
+};
+
+/** \param words at most RIG_ARGS_MAX, and NULL */
+struct rig_args rig_args_make(const char *const words[]);
+
+void rig_args_free(struct rig_args *args);

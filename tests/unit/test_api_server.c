@@ -205,6 +205,22 @@ static void who_expects_100_is_told_to_continue(void **state)
 	close(fd);
 }
 
+/* RFC 9110, 10.1.1: it would take the 100 for the answer. */
+static void a_client_of_http_1_0_is_told_nothing_before_the_answer(void **state)
+{
+	struct api_rig *rig = *state;
+	int fd = api_rig_connect(rig);
+	char buf[4096];
+
+	api_rig_send(rig, fd,
+		     "PUT /mmds HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+	assert_int_equal(api_rig_receive(rig, fd, buf, sizeof(buf)), 0);
+	api_rig_send(rig, fd, "{}");
+	api_rig_receive(rig, fd, buf, sizeof(buf));
+	assert_ptr_equal(strstr(buf, "HTTP/1.1 204 "), buf);
+	close(fd);
+}
+
 /* ---- hostile clients ---- */
 
 static void a_request_may_come_byte_by_byte(void **state)
@@ -545,6 +561,7 @@ int main(void)
 		TEST(a_client_that_says_close_gets_the_end),
 		TEST(a_half_closed_client_gets_its_answer),
 		TEST(who_expects_100_is_told_to_continue),
+		TEST(a_client_of_http_1_0_is_told_nothing_before_the_answer),
 		TEST(a_request_may_come_byte_by_byte),
 		TEST(half_requests_cost_nothing_after_the_client_has_gone),
 		TEST_IMPATIENT(a_half_request_is_given_up),

@@ -121,8 +121,8 @@ static void attach(struct bench *b, const struct options *options)
 
 static void detach(struct bench *b)
 {
-	blk_deinit(&b->blk);
-	blk_deinit(&b->blk);
+	(void)blk_deinit(&b->blk);
+	assert_true(blk_deinit(&b->blk));
 	disk_close(&b->disk);
 	disk_close(&b->disk);
 	driver_deinit(&b->d);
@@ -786,7 +786,7 @@ static void other_formats_are_bytes_too(void **state)
 	memset(data_of(b), 0, 512);
 	memcpy(data_of(b), "QFI\xfb\0\0\0\3", 8);
 	assert_int_equal(request(b, OUT, 0, 512), OK);
-	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
+	assert_int_equal(blk_update(&b->blk, b->path, NULL, &err), 0);
 	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), N_SECTORS);
 	memset(data_of(b), 0xff, 512);
 	assert_int_equal(request(b, IN, 0, 512), OK);
@@ -970,10 +970,19 @@ static void a_reset_before_the_disk_has_nothing_to_do(void **state)
 	assert_int_equal(request(b, IN, 0, 512), OK);
 }
 
+static bool is_mapped(void *page)
+{
+	unsigned char is_there;
+
+	return mincore(page, 1, &is_there) == 0;
+}
+
 /* B11; and the loop has other things to do than to wait for it. */
 static void the_end_of_one_that_is_stuck(void **state)
 {
 	struct bench *b = bench_of(state);
+	void *requests = b->blk.requests;
+	void *zeros = b->disk.zeros;
 	struct err err;
 
 	make_slow(b);
@@ -981,9 +990,14 @@ static void the_end_of_one_that_is_stuck(void **state)
 	add_request(b, OUT, 0, 512);
 	slow.is_stuck = true;
 	driver_kick(&b->d, 0);
-	assert_int_equal(blk_set_file(&b->blk, b->path, &err), -EBUSY);
+	assert_int_equal(blk_update(&b->blk, b->path, NULL, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "does not answer"));
 	assert_true(slow.waited_ms <= DISK_PATIENCE_MS);
+	/* What the kernel may yet look at is there to the end. */
+	assert_false(blk_deinit(&b->blk));
+	disk_close(&b->disk);
+	assert_true(is_mapped(requests));
+	assert_true(is_mapped(zeros));
 	detach(b);
 }
 
@@ -1251,7 +1265,7 @@ static void a_failed_sync_stays_failed(void **state)
 	assert_int_equal(request(b, OUT, 0, 512), IOERR);
 	driver_boot(&b->d, ALL_FEATURES); /* a reset does not bring it back */
 	assert_int_equal(request(b, FLUSH, 0, 0), IOERR);
-	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
+	assert_int_equal(blk_update(&b->blk, b->path, NULL, &err), 0);
 	assert_int_equal(request(b, FLUSH, 0, 0), OK);
 	driver_boot(&b->d, 0);
 	sync_result = -EIO;
@@ -1492,7 +1506,7 @@ static void a_discard_in_steps(void **state)
 	add_request(b, DISCARD, 0, sizeof(ranges));
 	kick(b);
 	run_a_turn(b);
-	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
+	assert_int_equal(blk_update(&b->blk, b->path, NULL, &err), 0);
 	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
 	assert_true(driver_take_used(&b->d, 0, &used));
 }
@@ -1507,13 +1521,13 @@ static void a_new_size(void **state)
 	driver_boot(&b->d, 0);
 	assert_int_equal(ftruncate(b->fd, 2 * SIZE + 511), 0);
 	assert_int_equal(request(b, IN, N_SECTORS, 512), IOERR);
-	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
+	assert_int_equal(blk_update(&b->blk, b->path, NULL, &err), 0);
 	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), 2 * N_SECTORS);
 	assert_int_equal(rig_read32(&b->d.mmio, 0xfc), 1);
 	assert_int_equal(rig_read32(&b->d.mmio, 0x60) & VIRTIO_ISR_CONFIG, VIRTIO_ISR_CONFIG);
 	assert_int_equal(request(b, IN, N_SECTORS, 512), OK);
 	assert_int_equal(ftruncate(b->fd, 0), 0);
-	assert_int_equal(blk_set_file(&b->blk, b->path, &err), 0);
+	assert_int_equal(blk_update(&b->blk, b->path, NULL, &err), 0);
 	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), 0);
 	assert_int_equal(request(b, IN, 0, 512), IOERR);
 }
@@ -1530,10 +1544,10 @@ static void another_file(void **state)
 	assert_int_equal(ftruncate(other.fd, 4096), 0);
 	driver_boot(&b->d, 0);
 	/* One that cannot be: the old one stays. */
-	assert_int_equal(blk_set_file(&b->blk, "/nowhere", &err), -ENOENT);
-	assert_int_equal(blk_set_file(&b->blk, "/dev/null", &err), -EINVAL);
+	assert_int_equal(blk_update(&b->blk, "/nowhere", NULL, &err), -ENOENT);
+	assert_int_equal(blk_update(&b->blk, "/dev/null", NULL, &err), -EINVAL);
 	assert_int_equal(disk_open(&held, other.path, false, DISK_ENGINE_SYNC, &err), 0);
-	assert_int_equal(blk_set_file(&b->blk, other.path, &err), -EBUSY);
+	assert_int_equal(blk_update(&b->blk, other.path, NULL, &err), -EBUSY);
 	disk_close(&held);
 	assert_int_equal(disk_open(&held, b->path, false, DISK_ENGINE_SYNC, &err), -EBUSY);
 	assert_int_equal(request(b, IN, 9, 512), OK);
@@ -1543,7 +1557,7 @@ static void another_file(void **state)
 		add_request(b, IN, 0, 512);
 	kick(b);
 	event_base_loop(b->d.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
-	assert_int_equal(blk_set_file(&b->blk, other.path, &err), 0);
+	assert_int_equal(blk_update(&b->blk, other.path, NULL, &err), 0);
 	assert_int_equal(b->blk.n_free, disk_depth(&b->disk));
 	for (int i = 0; i < 40; i++)
 		assert_true(wait_used(b, &used));
@@ -1573,9 +1587,30 @@ static void other_limits(void **state)
 	for (int i = 0; i < 10; i++)
 		add_request(b, IN, 0, 512);
 	driver_kick(&b->d, 0);
-	assert_int_equal(blk_set_limits(&b->blk, &none, &err), 0);
+	assert_int_equal(blk_update(&b->blk, NULL, &none, &err), 0);
 	for (int i = 0; i < 10; i++)
 		assert_true(wait_used(b, &used));
+}
+
+/* All of a change or nothing: the first half would succeed. */
+static void a_file_with_limits_that_cannot_be(void **state)
+{
+	struct bench *b = bench_of(state);
+	const struct token_bucket_config good = { .size = 7, .refill_ms = 400 };
+	const struct token_bucket_config endless = { .size = 7 };
+	const struct rate_limiter_change limits = { .ops = &good };
+	const struct rate_limiter_change bad = { .ops = &endless };
+	struct err err;
+
+	driver_boot(&b->d, 0);
+	assert_int_equal(ftruncate(b->fd, 2 * SIZE), 0);
+	assert_int_equal(blk_update(&b->blk, b->path, &bad, &err), -EINVAL);
+	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), N_SECTORS);
+	assert_int_equal(blk_update(&b->blk, "/nowhere", &limits, &err), -ENOENT);
+	assert_int_equal(b->blk.limiter.ops.config.size, 0);
+	assert_int_equal(blk_update(&b->blk, b->path, &limits, &err), 0);
+	assert_int_equal(rig_read(&b->d.mmio, 0x100, 8), 2 * N_SECTORS);
+	assert_int_equal(b->blk.limiter.ops.config.size, 7);
 }
 
 static void what_is_counted(void **state)
@@ -1604,8 +1639,8 @@ static void what_is_counted(void **state)
 	assert_true(counts->read_agg.max_us <= counts->read_agg.sum_us);
 	assert_true(counts->queue_event_count >= 7);
 	assert_int_equal(counts->event_fails + counts->activate_fails + counts->cfg_fails, 0);
-	assert_int_equal(blk_set_limits(&b->blk, &none, &err), 0);
-	assert_int_equal(blk_set_file(&b->blk, "/nowhere", &err), -ENOENT);
+	assert_int_equal(blk_update(&b->blk, NULL, &none, &err), 0);
+	assert_int_equal(blk_update(&b->blk, "/nowhere", NULL, &err), -ENOENT);
 	assert_int_equal(counts->update_count, 1);
 	assert_int_equal(counts->update_fails, 1);
 }
@@ -1726,6 +1761,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(a_new_size, set_up),
 	CASE(another_file, set_up),
 	CASE(other_limits, set_up_limited),
+	CASE(a_file_with_limits_that_cannot_be, set_up),
 	CASE(what_is_counted, set_up),
 	CASE(serials_that_are_too_long, set_up_no_file),
 	CASE(a_block_device, set_up_no_file),

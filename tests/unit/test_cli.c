@@ -6,6 +6,7 @@
 
 #include "cli/options.h"
 #include "config/exit_status.h"
+#include "rig.h"
 #include "test.h"
 #include "util/bits.h"
 #include "util/log.h"
@@ -109,33 +110,10 @@ void vm_free(struct vm *vm)
 		fake.n_freed++;
 }
 
-enum { ARGS_MAX = 24 };
-
-/* Copies: arguments of main() may be written to, string literals not. */
-struct args {
-	int argc;
-	char *argv[ARGS_MAX];
-};
-
-static struct args make_args(const char *const words[])
-{
-	struct args args = { 0 };
-
-	for (; words[args.argc] != NULL; args.argc++)
-		args.argv[args.argc] = strdup(words[args.argc]);
-	return args;
-}
-
-static void free_args(struct args *args)
-{
-	for (int i = 0; i < args->argc; i++)
-		free(args->argv[i]);
-}
-
 /* \return what cli_main() does, with what it wrote to standard output and to the log in \p said */
 static int run_cli(const char *const words[], char said[8192])
 {
-	struct args args = make_args(words);
+	struct rig_args args = rig_args_make(words);
 	int saved_out = dup(STDOUT_FILENO);
 	ssize_t n;
 	int fds[2];
@@ -154,20 +132,20 @@ static int run_cli(const char *const words[], char said[8192])
 	close(saved_out);
 	close(fds[0]);
 	close(fds[1]);
-	free_args(&args);
+	rig_args_free(&args);
 	return status;
 }
 
 static int parse(const char *const words[], struct vm_config *config, struct err *err)
 {
-	struct args args = make_args(words);
+	struct rig_args args = rig_args_make(words);
 	struct run_options options = { 0 };
 	int ret;
 
 	vm_config_init(&options.config);
 	ret = cli_parse_run(args.argc, args.argv, &options, err);
 	*config = options.config;
-	free_args(&args);
+	rig_args_free(&args);
 	return ret;
 }
 
@@ -462,11 +440,11 @@ static void mistakes_in_keys_are_named(void **state)
 /* What is told when one more than \p max is asked for. */
 static void assert_at_most(const char *flag, unsigned int max, const char *said)
 {
-	const char *words[ARGS_MAX + 1] = { "--kernel=k" };
+	const char *words[RIG_ARGS_MAX + 1] = { "--kernel=k" };
 	struct vm_config config;
 	struct err err = { 0 };
 
-	assert_true(max + 2 <= ARGS_MAX);
+	assert_true(max + 2 <= RIG_ARGS_MAX);
 	for (unsigned int i = 1; i <= max; i++)
 		words[i] = flag;
 	assert_int_equal(parse(words, &config, &err), 0);
@@ -670,7 +648,7 @@ static void help_to_a_full_disk(void **state)
 	assert_true(full >= 0 && saved_out >= 0);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const char *const words[] = { rows[i][0], rows[i][1], rows[i][2], NULL };
-		struct args args = make_args(words);
+		struct rig_args args = rig_args_make(words);
 		char said[256] = "";
 
 		assert_int_equal(pipe(log), 0);
@@ -684,7 +662,7 @@ static void help_to_a_full_disk(void **state)
 				    "televm: error: standard output: No space left on device\n");
 		close(log[0]);
 		close(log[1]);
-		free_args(&args);
+		rig_args_free(&args);
 	}
 	close(full);
 	close(saved_out);

@@ -2,6 +2,7 @@
  * what is written can be read again. */
 #include "config/config_json.h"
 
+#include "bodies.h"
 #include "test.h"
 #include "util/bits.h"
 #include "util/cleanup.h"
@@ -14,60 +15,11 @@
 /* ---- parts, all in the same way ---- */
 
 /* A body is put into a configuration that has a kernel and the network "eth0". */
-enum kind { BOOT, MACHINE, DISK, NET, VSOCK, BALLOON, RNG, SERIAL, LOGGER, METRICS, MMDS, CPU };
-
 struct case_row {
 	enum kind kind;
 	const char *body;
 	const char *said; /* NULL: it is right */
 };
-
-#define PUT(part, type, read, put)                                                                 \
-	({                                                                                         \
-		struct type part = { 0 };                                                          \
-		int ret_ = read;                                                                   \
-		ret_ == 0 ? put(config, &part, err) : ret_;                                        \
-	})
-
-static int put(struct vm_config *config, enum kind kind, const json_t *body,
-	       struct json_notes *notes, struct err *err)
-{
-	switch (kind) {
-	case BOOT:
-		return PUT(boot, config_boot_source, boot_source_from_json(&boot, body, err),
-			   vm_config_put_boot_source);
-	case MACHINE:
-		return PUT(machine, config_machine,
-			   machine_from_json(&machine, body, false, notes, err),
-			   vm_config_put_machine);
-	case DISK:
-		return PUT(disk, config_disk, disk_from_json(&disk, body, err), vm_config_put_disk);
-	case NET:
-		return PUT(net, config_net, net_from_json(&net, body, err), vm_config_put_net);
-	case VSOCK:
-		return PUT(vsock, config_vsock, vsock_from_json(&vsock, body, notes, err),
-			   vm_config_put_vsock);
-	case BALLOON:
-		return PUT(balloon, config_balloon, balloon_from_json(&balloon, body, err),
-			   vm_config_put_balloon);
-	case RNG:
-		return PUT(rng, config_rng, rng_from_json(&rng, body, err), vm_config_put_rng);
-	case SERIAL:
-		return PUT(serial, config_serial, serial_from_json(&serial, body, err),
-			   vm_config_put_serial);
-	case LOGGER:
-		return PUT(logger, config_logger, logger_from_json(&logger, body, err),
-			   vm_config_put_logger);
-	case METRICS:
-		return PUT(target, config_metrics, metrics_from_json(&target, body, err),
-			   vm_config_put_metrics);
-	case MMDS:
-		return PUT(mmds, config_mmds, mmds_from_json(&mmds, body, notes, err),
-			   vm_config_put_mmds);
-	default:
-		return PUT(cpu, config_cpu, cpu_from_json(&cpu, body, err), vm_config_put_cpu);
-	}
-}
 
 /* \param text with ' where JSON has " */
 static json_t *parse(const char *text)
@@ -87,7 +39,7 @@ static int put_text(struct vm_config *config, enum kind kind, const char *text,
 		    struct json_notes *notes, struct err *err)
 {
 	json_t *body = parse(text);
-	int ret = put(config, kind, body, notes, err);
+	int ret = put_body(config, kind, body, notes, err);
 
 	json_decref(body);
 	return ret;

@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -147,6 +150,98 @@ static void locks(void **state)
 	disk_close(&second);
 	assert_int_equal(disk_open(&first, rig->path, false, engine, &err), 0);
 	disk_close(&first);
+}
+
+/* Someone who wants the file too, and asks all the time. */
+struct rival {
+	pthread_t thread;
+	const char *path;
+	atomic_uint n_tries;
+	atomic_uint n_locked;
+	atomic_bool is_over;
+};
+
+static void *try_to_lock(void *ctx)
+{
+	struct rival *rival = ctx;
+	cleanup_close int fd = open(rival->path, O_RDWR | O_CLOEXEC);
+
+	while (!rival->is_over) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+		if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+			rival->n_locked++;
+			lock.l_type = F_UNLCK;
+			(void)fcntl(fd, F_OFD_SETLK, &lock);
+		}
+		rival->n_tries++;
+	}
+	return NULL;
+}
+
+enum { TRIES = 60000, CHANGES = 500 };
+
+static void nobody_comes_between(void **state)
+{
+	struct rig *rig = *state;
+	struct rival rival = { .path = rig->path };
+	struct disk again = { 0 };
+	struct err err;
+
+	assert_int_equal(pthread_create(&rival.thread, NULL, try_to_lock, &rival), 0);
+	for (unsigned int i = 0; i < CHANGES || rival.n_tries < TRIES; i++) {
+		int fd = disk_open_file(rig->path, false, &err);
+
+		assert_int_equal(disk_set_file_take_fd(&rig->disk, fd, rig->path, &err), 0);
+	}
+	assert_int_equal(disk_open_in_place_of(&again, &rig->disk, rig->path, false, engine, &err),
+			 0);
+	disk_close(&rig->disk);
+	assert_int_equal(rival.n_locked, 0);
+	disk_close(&again);
+	/* It would have seen it. */
+	while (rival.n_locked == 0)
+		sched_yield();
+	rival.is_over = true;
+	pthread_join(rival.thread, NULL);
+}
+
+static int refuse_fd(struct disk *disk, int fd, struct err *err)
+{
+	(void)disk;
+	(void)fd;
+	return err_set(err, -EIO, "not this one");
+}
+
+/* The same file, another, and one that is another disk's: each time the lock is where it was. */
+static void locks_after_a_change_that_failed(void **state)
+{
+	struct rig *rig = *state;
+	const struct disk_ops *good = rig->disk.ops;
+	struct disk_ops bad = *good;
+	char other[] = "/tmp/test_disk_other.XXXXXX";
+	cleanup_close int other_fd = mkostemp(other, O_CLOEXEC);
+	const char *const paths[] = { rig->path, other };
+	struct disk held = { 0 };
+	struct err err;
+
+	bad.set_fd = refuse_fd;
+	rig->disk.ops = &bad;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		int fd = disk_open_file(paths[i], false, &err);
+
+		assert_int_equal(disk_set_file_take_fd(&rig->disk, fd, paths[i], &err), -EIO);
+		assert_refused(rig->path, true, -EBUSY);
+	}
+	rig->disk.ops = good;
+	assert_int_equal(disk_open(&held, other, false, engine, &err), 0);
+	assert_int_equal(
+		disk_open_in_place_of(&(struct disk){ 0 }, &rig->disk, other, true, engine, &err),
+		-EBUSY);
+	assert_refused(rig->path, true, -EBUSY);
+	assert_refused(other, true, -EBUSY);
+	disk_close(&held);
+	unlink(other);
 }
 
 /* The question whether a file can be discarded from does not change it. */
@@ -315,6 +410,8 @@ static const struct CMUnitTest tests[] = {
 	CASE(descriptors_of_others, set_up),
 	CASE(odd_sizes, set_up),
 	CASE(locks, set_up),
+	CASE(nobody_comes_between, set_up_open),
+	CASE(locks_after_a_change_that_failed, set_up_open),
 	CASE(opening_changes_nothing, set_up),
 	CASE(a_sync_beside_one_that_failed, set_up_open),
 };

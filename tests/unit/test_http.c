@@ -60,6 +60,8 @@ static void requests_are_understood(void **state)
 		{ "PATCH http://localhost HTTP/1.1\r\nContent-Length:5 \r\nExpect: "
 		  "100-Continue\r\n\r\n",
 		  HTTP_PATCH, "/", 5, true, false },
+		{ "PUT /a HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", HTTP_PUT,
+		  "/a", 5, false, true },
 		{ "PUT /a HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n", HTTP_PUT, "/a",
 		  UINT64_MAX, false, false },
 		{ "PUT /a HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", HTTP_PUT,

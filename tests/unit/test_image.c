@@ -120,7 +120,7 @@ static void assert_open_says(const char *words)
 	if (kernel_image_open(&image, path, &err) == 0)
 		fail_msg("opened, but should have said '%s'", words);
 	assert_says(words);
-	assert_null(image.path);
+	assert_null(image.file.path);
 	kernel_image_deinit(&image);
 }
 
@@ -263,11 +263,11 @@ static void knows_that_a_file_was_cut(void **state)
 	(void)state;
 	write_file(file.bytes, file.len);
 	image = open_image();
-	assert_false(kernel_image_was_cut(&image));
+	assert_false(image_file_was_cut(&image.file));
 	assert_int_equal(truncate(path, FILE_SIZE + 1), 0);
-	assert_false(kernel_image_was_cut(&image));
+	assert_false(image_file_was_cut(&image.file));
 	assert_int_equal(truncate(path, FILE_SIZE - 1), 0);
-	assert_true(kernel_image_was_cut(&image));
+	assert_true(image_file_was_cut(&image.file));
 	for (int copy = 0; copy < 2; copy++) {
 		assert_int_equal(
 			kernel_image_load(&image, &gm, RAM, RAM_SIZE, copy, &placement, &err),
@@ -275,8 +275,8 @@ static void knows_that_a_file_was_cut(void **state)
 		assert_says("cut short");
 	}
 	kernel_image_deinit(&image);
-	assert_false(kernel_image_was_cut(&image));
-	assert_false(kernel_image_was_cut(&none));
+	assert_false(image_file_was_cut(&image.file));
+	assert_false(image_file_was_cut(&none.file));
 	kernel_image_deinit(&none);
 	assert_true(fcntl(0, F_GETFD) >= 0); /* a zeroed object does not own descriptor 0 */
 }
@@ -531,7 +531,7 @@ static void places_the_initramfs_at_the_top(void **state)
 		assert_int_equal(initrd.mapped, !copy);
 		assert_memory_equal(guest_mem_ptr(&gm, initrd.start, FILE_SIZE), file.bytes,
 				    FILE_SIZE);
-		assert_false(initrd_was_cut(&initrd));
+		assert_false(image_file_was_cut(&initrd.file));
 		initrd_deinit(&initrd);
 		initrd_deinit(&initrd);
 	}
@@ -581,9 +581,9 @@ static void knows_that_the_initramfs_was_cut(void **state)
 	write_file(file.bytes, FILE_SIZE);
 	assert_int_equal(load_initrd(&initrd, path, RAM, false, &err), 0);
 	assert_int_equal(truncate(path, 4096), 0);
-	assert_true(initrd_was_cut(&initrd));
+	assert_true(image_file_was_cut(&initrd.file));
 	initrd_deinit(&initrd);
-	assert_false(initrd_was_cut(&initrd));
+	assert_false(image_file_was_cut(&initrd.file));
 }
 
 /* Whoever passes no struct err gets the same answers. */

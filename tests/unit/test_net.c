@@ -1475,6 +1475,26 @@ static void limits_are_lifted(void **state)
 	expect_sent(rig, 6);
 }
 
+/* All of a change or nothing. */
+static void limits_of_one_way_that_cannot_be(void **state)
+{
+	struct rig *rig = *state;
+	static const struct token_bucket_config more = { .size = 7, .refill_ms = 400 };
+	static const struct token_bucket_config endless = { .size = 7 };
+	static const struct rate_limiter_change good = { .ops = &more };
+	static const struct rate_limiter_change bad = { .ops = &endless };
+	struct err err;
+
+	restart(rig, &limited);
+	assert_int_equal(net_set_limits(&rig->net, &good, &bad, &err), -EINVAL);
+	assert_int_equal(rig->net.rx.limiter.ops.config.size, 2);
+	assert_int_equal(net_set_limits(&rig->net, &bad, &good, &err), -EINVAL);
+	assert_int_equal(rig->net.tx.limiter.ops.config.size, 2);
+	assert_int_equal(net_set_limits(&rig->net, &good, &good, &err), 0);
+	assert_int_equal(rig->net.rx.limiter.ops.config.size, 7);
+	assert_int_equal(rig->net.tx.limiter.ops.config.size, 7);
+}
+
 static void *run_loop(void *ctx)
 {
 	struct rig *rig = ctx;
@@ -1596,6 +1616,7 @@ int main(void)
 		TEST(limits),
 		TEST(limits_and_a_full_back_end),
 		TEST(limits_are_lifted),
+		TEST(limits_of_one_way_that_cannot_be),
 		TEST(resets_while_working),
 		cmocka_unit_test(nothing_at_all),
 	};

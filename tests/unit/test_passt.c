@@ -8,10 +8,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { HEADER = NETDEV_HEADER_SIZE, TOTAL_MAX = HEADER + NETDEV_FRAME_MAX };
@@ -300,6 +304,62 @@ static void program_that_ends(void **state)
 	netdev_free(netdev);
 }
 
+static pid_t start_child(int status)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(status);
+	assert_true(pid > 0);
+	return pid;
+}
+
+/* The loop asks how it ended, and of nobody else. */
+static void program_that_ends_before_us(void **state)
+{
+	const struct passt_config config = { .program = "true" };
+	struct event_base *base = event_base_new();
+	pid_t other = start_child(7);
+	struct netdev *netdev = NULL;
+	struct err err;
+	int status;
+
+	(void)state;
+	assert_int_equal(passt_new(&netdev, &config, &err), 0);
+	netdev_watch(netdev, base);
+	assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_int_equal(waitpid(other, &status, 0), other);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_int_equal(waitpid(-1, &status, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	netdev_free(netdev);
+	event_base_free(base);
+}
+
+/* One that does not look at its socket. */
+static void program_that_has_to_be_killed(void **state)
+{
+	static const char script[] = "#!/bin/sh\nexec sleep 1000\n";
+	char path[] = "/tmp/test_passt.XXXXXX";
+	const struct passt_config config = { .program = path };
+	struct event_base *base = event_base_new();
+	struct netdev *netdev = NULL;
+	struct err err;
+	int fd = mkostemp(path, O_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(write(fd, script, strlen(script)), strlen(script));
+	assert_int_equal(fchmod(fd, 0700), 0);
+	close(fd);
+	assert_int_equal(passt_new(&netdev, &config, &err), 0);
+	netdev_watch(netdev, base);
+	netdev_free(netdev);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	event_base_free(base);
+	unlink(path);
+}
+
 static void too_many_arguments(void **state)
 {
 	const char *args[100];
@@ -361,6 +421,8 @@ int main(void)
 		cmocka_unit_test(program_that_is_not_there),
 		cmocka_unit_test(program_that_is_none),
 		cmocka_unit_test(program_that_ends),
+		cmocka_unit_test(program_that_ends_before_us),
+		cmocka_unit_test(program_that_has_to_be_killed),
 		cmocka_unit_test(too_many_arguments),
 		cmocka_unit_test(the_program_itself),
 	};

@@ -333,6 +333,12 @@ static void no_spin(void **state)
 	assert_true(wall_ms() - start >= 10);
 }
 
+static void change(struct rig *rig, const struct rate_limiter_change *change)
+{
+	assert_int_equal(rate_limiter_prepare(&rig->limiter, change, NULL), 0);
+	rate_limiter_set(&rig->limiter, change);
+}
+
 static void other_limits_let_the_waiting_go(void **state)
 {
 	struct rig *rig = *state;
@@ -344,9 +350,9 @@ static void other_limits_let_the_waiting_go(void **state)
 	limit_bytes(rig, 1000, 0, SLOW_MS);
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
 	assert_false(rate_limiter_take(&rig->limiter, 1000));
-	assert_int_equal(rate_limiter_set(&rig->limiter, &bad, NULL), -EINVAL);
+	assert_int_equal(rate_limiter_prepare(&rig->limiter, &bad, NULL), -EINVAL);
 	assert_true(rate_limiter_is_waiting(&rig->limiter));
-	assert_int_equal(rate_limiter_set(&rig->limiter, &none, NULL), 0);
+	change(rig, &none);
 	wait_for_ready(rig);
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
@@ -359,10 +365,10 @@ static void a_limit_set_later(void **state)
 	const struct rate_limiter_change one = { .ops = &bucket };
 
 	limit_bytes(rig, 0, 0, 0);
-	assert_int_equal(rate_limiter_set(&rig->limiter, &one, NULL), 0);
+	change(rig, &one);
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
 	assert_false(rate_limiter_take(&rig->limiter, 1000));
-	assert_int_equal(rate_limiter_set(&rig->limiter, &one, NULL), 0); /* full again */
+	change(rig, &one); /* full again */
 	wait_for_ready(rig);
 	assert_true(rate_limiter_take(&rig->limiter, 1000));
 }
@@ -377,19 +383,13 @@ static void what_is_not_named_goes_on(void **state)
 	limit_bytes(rig, 1000, 500, SLOW_MS);
 	assert_true(rate_limiter_take(&rig->limiter, 1500));
 	/* Neither full again nor with another burst. */
-	assert_int_equal(rate_limiter_set(&rig->limiter, &(struct rate_limiter_change){ 0 }, NULL),
-			 0);
-	assert_int_equal(
-		rate_limiter_set(&rig->limiter, &(struct rate_limiter_change){ .ops = &ops }, NULL),
-		0);
+	change(rig, &(struct rate_limiter_change){ 0 });
+	change(rig, &(struct rate_limiter_change){ .ops = &ops });
 	rate_limiter_config_change(&told, &(struct rate_limiter_change){ .ops = &ops });
 	assert_memory_equal(&told.bandwidth, &bytes, sizeof(bytes));
 	assert_memory_equal(&told.ops, &ops, sizeof(ops));
 	assert_false(rate_limiter_take(&rig->limiter, 1));
-	assert_int_equal(rate_limiter_set(&rig->limiter,
-					  &(struct rate_limiter_change){ .bandwidth = &bytes },
-					  NULL),
-			 0);
+	change(rig, &(struct rate_limiter_change){ .bandwidth = &bytes });
 	wait_for_ready(rig);
 	assert_true(rate_limiter_take(&rig->limiter, 1500));
 }

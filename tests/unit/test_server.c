@@ -7,6 +7,7 @@
 
 #include "cli/server_flags.h"
 #include "config/exit_status.h"
+#include "rig.h"
 #include "test.h"
 #include "util/bits.h"
 #include "util/io.h"
@@ -21,29 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 16, SAID_MAX = 16384 };
+enum { SAID_MAX = 16384 };
 
 /* ---- flags ---- */
-
-struct args {
-	int argc;
-	char *argv[ARGS_MAX];
-};
-
-static struct args make_args(const char *const words[])
-{
-	struct args args = { 0 };
-
-	for (; words[args.argc] != NULL; args.argc++)
-		args.argv[args.argc] = strdup(words[args.argc]);
-	return args;
-}
-
-static void free_args(struct args *args)
-{
-	for (int i = 0; i < args->argc; i++)
-		free(args->argv[i]);
-}
 
 static void nothing_is_the_defaults(void **state)
 {
@@ -92,8 +73,8 @@ static void every_flag(void **state)
 					    "--version",
 					    NULL };
 	struct server_options options;
-	struct args args = make_args(words);
-	struct args more_args = make_args(more);
+	struct rig_args args = rig_args_make(words);
+	struct rig_args more_args = rig_args_make(more);
 
 	(void)state;
 	assert_int_equal(server_options_parse(&options, args.argc, args.argv, NULL), 0);
@@ -111,14 +92,14 @@ static void every_flag(void **state)
 	assert_int_equal(options.mmds_limit, 1000);
 	assert_true(options.has_start_time);
 	assert_int_equal(options.start_time_us, 1);
-	free_args(&args);
+	rig_args_free(&args);
 	assert_int_equal(server_options_parse(&options, more_args.argc, more_args.argv, NULL), 0);
 	assert_true(options.has_start_time_cpu && !options.has_start_time);
 	assert_int_equal(options.start_time_cpu_us, 2);
 	assert_int_equal(options.parent_cpu_time_us, 3);
 	assert_int_equal(options.mmds_limit, 70000);
 	assert_true(options.wants_version);
-	free_args(&more_args);
+	rig_args_free(&more_args);
 }
 
 #define CHARS_16 "0123456789abcdef"
@@ -155,7 +136,7 @@ static void mistakes_are_named(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct args args = make_args(rows[i].words);
+		struct rig_args args = rig_args_make(rows[i].words);
 		struct server_options options;
 		struct err err = { 0 };
 
@@ -163,7 +144,7 @@ static void mistakes_are_named(void **state)
 				 -EINVAL);
 		if (strstr(err.text, rows[i].said) == NULL)
 			fail_msg("'%s' does not say '%s'", err.text, rows[i].said);
-		free_args(&args);
+		rig_args_free(&args);
 	}
 }
 
@@ -212,7 +193,7 @@ static pid_t start(const char *const words[])
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		struct args args = make_args(words);
+		struct rig_args args = rig_args_make(words);
 
 		dup2(open("err", O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
 		setenv("TEST_SERVER_RUNS", "1", 1);

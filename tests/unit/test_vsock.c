@@ -851,9 +851,11 @@ static void counts_that_wrap(void **state)
 /* One read of the socket fills several buffers, each a packet, and stops at the credit. */
 static void many_buffers_at_once(void **state)
 {
+	static const uint32_t lengths[] = { RX_DATA - 4, RX_DATA, 9 };
 	struct bench *b = *state;
 	static uint8_t bytes[3 * RX_DATA];
 	struct packet packet;
+	uint32_t at = 0;
 	uint32_t port;
 	int fd;
 
@@ -863,20 +865,84 @@ static void many_buffers_at_once(void **state)
 	b->buf_alloc = 2 * RX_DATA + 5;
 	port = open_from_host(b, 52, &fd);
 	assert_int_equal(send(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
-	for (unsigned int i = 0; i < 3; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		packet = expect(b, RW);
-		assert_int_equal(packet.len, i < 2 ? RX_DATA : 5);
-		assert_memory_equal(packet.data, bytes + (size_t)i * RX_DATA, packet.len);
+		assert_int_equal(packet.len, lengths[i]);
+		assert_memory_equal(packet.data, bytes + at, packet.len);
+		at += packet.len;
 	}
 	expect(b, CREDIT_REQUEST);
 	expect_nothing(b);
-	b->fwd_cnt = 2 * RX_DATA + 5;
+	b->fwd_cnt = at;
 	send_op(b, CREDIT_UPDATE, port, 52);
 	packet = expect(b, RW);
-	assert_int_equal(packet.len, RX_DATA - 5);
-	assert_memory_equal(packet.data, bytes + 2 * RX_DATA + 5, packet.len);
+	assert_int_equal(packet.len, sizeof(bytes) - at);
+	assert_memory_equal(packet.data, bytes + at, packet.len);
 	expect_rest(b);
 	close(fd);
+}
+
+/* Bytes lie behind a header as in the sender's words, but for the first packet after a pause. */
+static void words_stay_words(void **state)
+{
+	struct bench *b = *state;
+	static const uint8_t bytes[4 * RX_DATA];
+	uint32_t at;
+	int fd;
+
+	boot(b);
+	fd = open_from_guest(b, 77, 1000);
+	for (unsigned int round = 0; round < 3; round++) {
+		assert_int_equal(send(fd, bytes, sizeof(bytes) - round, 0), sizeof(bytes) - round);
+		for (at = 0; at < sizeof(bytes) - round;) {
+			assert_int_equal(at % 8, at == 0 ? 0 : HDR % 8);
+			at += expect(b, RW).len;
+		}
+	}
+	close(fd);
+}
+
+/* Buffers that a read did not fill hold what comes next, whatever it is, in their order. */
+static void buffers_that_are_left(void **state)
+{
+	struct bench *b = *state;
+	struct driver_used used;
+	uint16_t heads[4];
+	int fd;
+
+	boot_bare(b);
+	give(b, 1);
+	fd = open_from_guest(b, 77, 1000);
+	expect_nothing(b);
+	b->keeps_buffers = true;
+	for (uint16_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		struct driver_buf buf = { .gpa = driver_alloc(&b->d, RX_BYTES, 8),
+					  .len = RX_BYTES,
+					  .is_writable = true };
+
+		heads[i] = driver_add(&b->d, VSOCK_RX, &buf, 1);
+		b->rx_gpa[heads[i]] = buf.gpa;
+	}
+	driver_kick(&b->d, VSOCK_RX);
+	write_text(b, fd, "a");
+	expect(b, RW); /* in the first of all */
+	write_text(b, fd, "b");
+	send_op(b, RW, 99, 99);
+	write_text(b, fd, "c");
+	for (size_t i = 0; i < 3; i++) {
+		driver_settle(&b->d);
+		assert_true(driver_take_used(&b->d, VSOCK_RX, &used));
+		assert_int_equal(used.head, heads[i]);
+		assert_int_equal(used.len, i == 1 ? HDR : HDR + 1);
+	}
+	/* A reset takes the last away. */
+	rig_write32(&b->d.mmio, 0x70, 0);
+	driver_boot(&b->d, 0);
+	close(fd);
+	send_op(b, RW, 98, 98);
+	expect_nothing(b);
+	give(b, 1);
+	expect_on(b, RST, 98, 98);
 }
 
 /* What was sent is given back and credit is told, by one interrupt. */
@@ -1968,6 +2034,8 @@ int main(void)
 		TEST(nonsense_credit),
 		TEST(counts_that_wrap),
 		TEST(many_buffers_at_once),
+		TEST(words_stay_words),
+		TEST(buffers_that_are_left),
 		TEST(one_interrupt),
 		TEST(socket_is_wide),
 		TEST(host_credit),

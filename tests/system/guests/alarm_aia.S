@@ -5,7 +5,6 @@
 #define DOMAINCFG  0
 #define SETIENUM   0x1edc
 #define TARGET	   0x3000
-#define RTC	   0x40001000
 #define SOURCE	   2
 #define IDENTITY   5
 #define SEIE	   0x200
@@ -23,6 +22,14 @@
 	csrw	SISELECT, t0
 	li	t0, \value
 	csrw	SIREG, t0
+	.endm
+
+	.macro	claim
+	csrrw	s5, STOPEI, zero
+	srli	s5, s5, 16
+	.endm
+
+	.macro	complete
 	.endm
 
 main:
@@ -43,42 +50,4 @@ main:
 	li	t1, SEIE
 	csrw	sie, t1
 
-	li	s3, RTC
-	lwu	t1, 0(s3)
-	lwu	t2, 4(s3)
-	slli	t2, t2, 32
-	or	t1, t1, t2
-	li	t2, 50000000 /* ns */
-	add	s4, t1, t2
-	srli	t2, s4, 32
-	sw	t2, 12(s3)
-	sw	s4, 8(s3)
-	li	t1, 1
-	sw	t1, 16(s3)
-1:
-	wfi
-	csrr	t0, sip
-	andi	t0, t0, SEIE
-	beqz	t0, 1b
-
-	lwu	t1, 0(s3)
-	lwu	t2, 4(s3)
-	slli	t2, t2, 32
-	or	t1, t1, t2
-	bltu	t1, s4, early
-	csrrw	s5, STOPEI, zero
-	srli	s5, s5, 16
-	say	"claimed "
-	mv	a0, s5
-	call	put_hex
-	sw	zero, 28(s3)
-	csrr	t0, sip
-	andi	t0, t0, SEIE
-	bnez	t0, early
-	say	" and done\n"
-	li	a0, 0
-	j	end
-early:
-	say	"not as it should be\n"
-	li	a0, 1
-	j	end
+#include "alarm.inc"
