@@ -4,6 +4,7 @@
 #include "config/config.h"
 #include "config/names.h"
 #include "util/bits.h"
+#include "virtio/net_vhost.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -236,10 +237,7 @@ static int validate_net(const struct vm_config *config, unsigned int i, struct e
 		return err_set(err, -EINVAL, "net '%s': vhost needs a tap, it cannot be 'user'",
 			       net->id);
 	if (net->has_vhost && (has_limit(&net->rx) || has_limit(&net->tx)))
-		return err_set(err, -EINVAL,
-			       "net '%s': with vhost there are no rate limits: the host's kernel "
-			       "moves its frames",
-			       net->id);
+		return err_set(err, -EINVAL, NET_VHOST_HAS_NO_LIMITS, net->id);
 	if (net->mtu != 0 && net->mtu < MTU_MIN)
 		return err_set(err, -EINVAL, "net '%s': an MTU of %u is too little, %d at least",
 			       net->id, net->mtu, MTU_MIN);

@@ -171,10 +171,7 @@ int net_set_limits(struct net *net, const struct rate_limiter_change *rx,
 	int result;
 
 	if (net->netdev->vhost != NULL)
-		return err_set(err, -ENOTSUP,
-			       "net '%s': with vhost there are no rate limits: the host's kernel "
-			       "moves its frames",
-			       net->dev.id);
+		return err_set(err, -ENOTSUP, NET_VHOST_HAS_NO_LIMITS, net->dev.id);
 	pthread_mutex_lock(&net->dev.lock);
 	result = rate_limiter_prepare(&net->rx.limiter, rx, err);
 	if (result == 0)

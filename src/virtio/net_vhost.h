@@ -27,6 +27,10 @@ struct event;
 struct event_base;
 struct net;
 
+/** The sentence for who asks for both; with the interface's name. */
+#define NET_VHOST_HAS_NO_LIMITS                                                                    \
+	"net '%s': with vhost there are no rate limits: the host's kernel moves its frames"
+
 struct net_vhost {
 	struct event *failed;  /**< a ring broke a rule */
 	struct event *changed; /**< an interface of the host; NULL: nobody tells */
