@@ -50,17 +50,17 @@ CLEAN_UP = {
 }
 
 
-def guest_of(experiment):
+def guest_of(experiment, options):
     guest = Guest(initrd="initramfs.devices.cpio", mib=MIB, huge=True, words=f" bench={experiment}")
     if experiment == "disk":
         return guest.add(read_only_disk=f"{GUESTS}/tools.ext4", disk=DISK)
-    return guest.add(tap=TAP) if experiment == "net" else guest.add(vsock=SOCKET)
+    return guest.add(tap=TAP, vhost=options.vhost) if experiment == "net" else guest.add(vsock=SOCKET)
 
 
 def script_of(experiment, host, monitor, options):
     """The shell commands of one experiment."""
     prepare = PREPARE[experiment]
-    command = monitor_command(monitor, guest_of(experiment), options)
+    command = monitor_command(monitor, guest_of(experiment, options), options)
     if experiment == "vsock":
         prepare += (f" unix {SOCKET}_{PORT}" if monitor == "televm" else f" vsock {PORT}") + " & peer=$!"
     if monitor == "qemu" and host == "aia":

@@ -21,12 +21,13 @@ class Guest:
         self.read_only_disks = []
         self.disks = []
         self.tap = None
+        self.vhost = False  # the host's kernel moves the frames of the tap
         self.vsock = None  # where TeleVM has its sockets
 
-    def add(self, read_only_disk=None, disk=None, tap=None, vsock=None):
+    def add(self, read_only_disk=None, disk=None, tap=None, vhost=False, vsock=None):
         self.read_only_disks += [read_only_disk] if read_only_disk else []
         self.disks += [disk] if disk else []
-        self.tap = tap
+        self.tap, self.vhost = tap, vhost
         self.vsock = vsock
         return self
 
@@ -44,7 +45,7 @@ def televm_command(guest, more):
     for disk in guest.disks:
         command += ["--disk", disk]
     if guest.tap:
-        command += ["--net", f"tap={guest.tap}"]
+        command += ["--net", f"tap={guest.tap}" + ",vhost" * guest.vhost]
     if guest.vsock:
         command += ["--vsock", f"cid=3,path={guest.vsock}"]
     # As QEMU is measured, with nothing that the guest does not need.
@@ -66,7 +67,7 @@ def qemu_disks(guest):
 def qemu_others(guest):
     command = []
     if guest.tap:
-        command += ["-netdev", f"tap,id=net,ifname={guest.tap},script=no,downscript=no,vhost=off",
+        command += ["-netdev", f"tap,id=net,ifname={guest.tap},script=no,downscript=no,vhost={'on' if guest.vhost else 'off'}",
                     "-device", "virtio-net-device,netdev=net"]
     if guest.vsock:
         command += ["-device", "vhost-vsock-device,guest-cid=3"]

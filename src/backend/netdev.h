@@ -13,6 +13,8 @@
  */
 #pragma once
 
+#include "backend/vhost.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -70,10 +72,11 @@ struct netdev_ops {
 
 struct netdev {
 	const struct netdev_ops *ops;
-	const char *kind;  /**< in messages: "tap" */
-	int fd;            /**< to watch; owned */
-	uint32_t offloads; /**< that it can do and make use of */
-	bool has_backlog;  /**< a part of a frame is kept: watch `fd` for writing, then flush() */
+	const char *kind;    /**< in messages: "tap" */
+	int fd;              /**< to watch; owned */
+	uint32_t offloads;   /**< that it can do and make use of */
+	bool has_backlog;    /**< a part of a frame is kept: watch `fd` for writing, then flush() */
+	struct vhost *vhost; /**< a tap's: moves all frames in our place; owned; NULL: none */
 };
 
 /** Once, before it is used. */
@@ -86,6 +89,8 @@ static inline void netdev_watch(struct netdev *netdev, struct event_base *base)
 /** Legal on NULL. */
 static inline void netdev_free(struct netdev *netdev)
 {
-	if (netdev != NULL)
-		netdev->ops->free(netdev);
+	if (netdev == NULL)
+		return;
+	vhost_free(netdev->vhost);
+	netdev->ops->free(netdev);
 }

@@ -6,9 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 static const char tun_path[] = "/dev/net/tun";
 
@@ -211,4 +215,25 @@ int tap_new(struct netdev **netdev, const char *name, struct err *err)
 	if (result == 0)
 		(void)take_fd(&fd);
 	return result;
+}
+
+/* ---- for who neither reads nor writes ---- */
+
+bool tap_is_gone(const struct netdev *tap)
+{
+	/* An ioctl would wait for a lock of the whole host's interfaces. */
+	struct pollfd pollfd = { .fd = tap->fd };
+
+	return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & POLLERR) != 0;
+}
+
+int tap_watch_interfaces(void)
+{
+	const struct sockaddr_nl links = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	cleanup_close int fd =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&links, sizeof(links)) < 0)
+		return -errno;
+	return take_fd(&fd);
 }

@@ -24,3 +24,14 @@ __attribute__((warn_unused_result)) int tap_new(struct netdev **netdev, const ch
  */
 __attribute__((warn_unused_result)) int tap_new_take_fd(struct netdev **netdev, int fd,
 							struct err *err);
+
+/**
+ * Has the device of a tap been deleted? Who reads or writes it is told; this is for who does not.
+ */
+bool tap_is_gone(const struct netdev *tap);
+
+/**
+ * \return a descriptor that is readable, and to be emptied by read(), when an interface of the host
+ * has changed or gone: for the caller to close; or -errno
+ */
+__attribute__((warn_unused_result)) int tap_watch_interfaces(void);

@@ -74,7 +74,8 @@ const struct option_row run_flags[] = {
 	{ "--net", "KEY[,...]",
 	  "a network: tap=NAME, or user (by passt, without\n"
 	  "root); up to 8. More keys: host (user reaches this\n"
-	  "host's loopback), mac=ADDRESS, mtu=BYTES, id=NAME,\n"
+	  "host's loopback), vhost (the host's kernel moves the\n"
+	  "frames of a tap), mac=ADDRESS, mtu=BYTES, id=NAME,\n"
 	  "bandwidth=SIZE, ops=N (each direction)",
 	  set_net_flag, true, 0 },
 	{ "--vsock", "KEY,KEY", "sockets between guest and host: cid=N,path=FILE", set_vsock_flag,

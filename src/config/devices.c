@@ -4,6 +4,7 @@
 #include "config/config.h"
 #include "config/names.h"
 #include "util/bits.h"
+#include "virtio/net_vhost.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -207,6 +208,11 @@ static int validate_net_pair(const struct config_net *a, const struct config_net
 	return 0;
 }
 
+static bool has_limit(const struct rate_limiter_config *limits)
+{
+	return limits->bandwidth.size != 0 || limits->ops.size != 0;
+}
+
 static int validate_net(const struct vm_config *config, unsigned int i, struct err *err)
 {
 	const struct config_net *net = &config->nets[i];
@@ -227,6 +233,11 @@ static int validate_net(const struct vm_config *config, unsigned int i, struct e
 			       "net '%s': to reach the host's loopback it has to be 'user', not a "
 			       "tap",
 			       net->id);
+	if (net->has_vhost && net->kind != CONFIG_NET_TAP)
+		return err_set(err, -EINVAL, "net '%s': vhost needs a tap, it cannot be 'user'",
+			       net->id);
+	if (net->has_vhost && (has_limit(&net->rx) || has_limit(&net->tx)))
+		return err_set(err, -EINVAL, NET_VHOST_HAS_NO_LIMITS, net->id);
 	if (net->mtu != 0 && net->mtu < MTU_MIN)
 		return err_set(err, -EINVAL, "net '%s': an MTU of %u is too little, %d at least",
 			       net->id, net->mtu, MTU_MIN);

@@ -37,6 +37,7 @@ struct config_net {
 	enum config_net_kind kind;
 	char *tap;         /**< name of the interface on the host */
 	bool reaches_host; /**< of CONFIG_NET_USER: the host's loopback, at the gateway's address */
+	bool has_vhost;    /**< of CONFIG_NET_TAP: the host's kernel works on the queues */
 	char *id;          /**< NULL: made from its place, "net0" */
 	bool has_mac;
 	uint8_t mac[6];

@@ -230,6 +230,9 @@ int net_from_json(struct config_net *net, const json_t *body, struct err *err)
 		{ .name = "reaches_host",
 		  .read = json_read_bool,
 		  JSON_AT(struct net_body, net.reaches_host) },
+		{ .name = "vhost",
+		  .read = json_read_bool,
+		  JSON_AT(struct net_body, net.has_vhost) },
 		{ 0 },
 	};
 	struct net_body parsed = { 0 };

@@ -126,6 +126,15 @@ static json_t *mac_to_json(const struct config_net *net)
 	return json_string(text);
 }
 
+/* \param object becomes NULL when there is no memory */
+static void set_own(json_t **object, const char *name, bool value)
+{
+	if (json_object_set_new(*object, name, json_boolean(value)) == 0)
+		return;
+	json_decref(*object);
+	*object = NULL;
+}
+
 /* What Firecracker does not know is there only where it says something. */
 static json_t *net_to_json(const struct config_net *net)
 {
@@ -135,13 +144,13 @@ static json_t *net_to_json(const struct config_net *net)
 		net->mtu == 0 ? json_null() : from_uint(net->mtu), "rx_rate_limiter",
 		limits_to_json(&net->rx), "tx_rate_limiter", limits_to_json(&net->tx));
 
-	if (object == NULL || net->kind != CONFIG_NET_USER)
-		return object;
-	if (json_object_set_new(object, "user", json_true()) == 0 &&
-	    json_object_set_new(object, "reaches_host", json_boolean(net->reaches_host)) == 0)
-		return object;
-	json_decref(object);
-	return NULL;
+	if (net->kind == CONFIG_NET_USER) {
+		set_own(&object, "user", true);
+		set_own(&object, "reaches_host", net->reaches_host);
+	}
+	if (net->has_vhost)
+		set_own(&object, "vhost", true);
+	return object;
 }
 
 static json_t *nets_to_json(const struct vm_config *config)

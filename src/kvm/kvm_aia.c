@@ -32,6 +32,30 @@ static void aia_lower(struct irq_sink *sink, uint32_t source)
 	(void)source;
 }
 
+/* An edge, even where an irqfd has raised it before. */
+static void held_raise(struct irq_sink *sink, uint32_t source)
+{
+	const struct kvm_aia *aia = container_of(sink, struct kvm_aia, held);
+
+	set_line(aia, source, 0);
+	set_line(aia, source, 1);
+}
+
+static void held_lower(struct irq_sink *sink, uint32_t source)
+{
+	set_line(container_of(sink, struct kvm_aia, held), source, 0);
+}
+
+int kvm_aia_add_irqfd(const struct kvm_aia *aia, uint32_t source, int fd, struct err *err)
+{
+	/* KVM routes each number to the source of this number when the controller is made. */
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd, .gsi = source };
+
+	if (ioctl(aia->vm_fd, KVM_IRQFD, &irqfd) != 0)
+		return err_sys(err, "tie an interrupt to an eventfd in KVM");
+	return 0;
+}
+
 static int set_attr(const struct kvm_aia *aia, uint32_t group, uint64_t attr, const void *value)
 {
 	struct kvm_device_attr device_attr = {
@@ -84,6 +108,7 @@ int kvm_aia_init(struct kvm_aia *aia, const struct kvm_vm *vm, unsigned int n_ha
 
 	*aia = KVM_AIA_NONE;
 	aia->sink = (struct irq_sink){ .raise = aia_raise, .lower = aia_lower };
+	aia->held = (struct irq_sink){ .raise = held_raise, .lower = held_lower };
 	aia->vm_fd = vm->vm_fd;
 	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &device) != 0)
 		return err_sys(err, "create the interrupt controller (AIA) in KVM");

@@ -70,7 +70,7 @@ static void on_kick(evutil_socket_t fd, short what, void *ctx)
 
 int virtio_dev_start(struct virtio_dev *dev, struct event_base *base, struct err *err)
 {
-	for (unsigned int i = 0; i < dev->class->n_queues; i++) {
+	for (unsigned int i = 0; i < dev->class->n_queues && !dev->is_offloaded; i++) {
 		dev->kick_events[i] = event_new(base, dev->kick_fds[i],
 						EV_READ | EV_PERSIST | EV_ET, on_kick, dev);
 		if (dev->kick_events[i] == NULL || event_add(dev->kick_events[i], NULL) != 0)
@@ -151,6 +151,8 @@ void virtio_dev_break(struct virtio_dev *dev, const char *format, ...)
 	log_guest(&dev->log_limit, "%s '%s' stops until it is reset: %s", dev->class->name, dev->id,
 		  why);
 	virtio_dev_count_fail(dev->fails.event);
+	if (dev->class->rest != NULL)
+		dev->class->rest(dev);
 	dev->status |= VIRTIO_STATUS_NEEDS_RESET;
 	virtio_mmio_show(dev);
 	/* 2.1.2: a driver that is not ready is not told. */
@@ -209,12 +211,20 @@ void virtio_dev_acknowledge(struct virtio_dev *dev, uint32_t reasons)
 	pthread_mutex_unlock(&dev->irq_lock);
 }
 
+void virtio_dev_hold_isr(struct virtio_dev *dev, uint32_t reasons)
+{
+	pthread_mutex_lock(&dev->irq_lock);
+	dev->held_isr = reasons;
+	virtio_mmio_show_isr(dev);
+	pthread_mutex_unlock(&dev->irq_lock);
+}
+
 uint32_t virtio_dev_isr(struct virtio_dev *dev)
 {
 	uint32_t isr;
 
 	pthread_mutex_lock(&dev->irq_lock);
-	isr = dev->isr;
+	isr = dev->isr | dev->held_isr;
 	pthread_mutex_unlock(&dev->irq_lock);
 	return isr;
 }

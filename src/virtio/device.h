@@ -76,6 +76,11 @@ struct virtio_dev_class {
 	 * \return true when there is more to do than VIRTIO_BUDGET: it is called again soon
 	 */
 	bool (*process)(struct virtio_dev *dev, unsigned int queue);
+	/** The driver is ready, and its queues are where memory is. On a vCPU thread. */
+	void (*ready)(struct virtio_dev *dev);
+	/** The driver has given up, or the device is broken: have the queues rest until a reset,
+	 * where another than `process` works on them. Any thread. */
+	void (*rest)(struct virtio_dev *dev);
 	/** The driver resets the device: give up what is in flight, without waiting. On a vCPU
 	 * thread. */
 	void (*reset)(struct virtio_dev *dev);
@@ -111,6 +116,9 @@ struct virtio_dev {
 	const char *id; /**< names it in messages; borrowed */
 	struct irq_line irq;
 	struct virtq queues[VIRTIO_QUEUES_MAX];
+	/** Another than `process` works on the queues and watches the kicks. Set before
+	 * virtio_dev_start(). */
+	bool is_offloaded;
 	int kick_fds[VIRTIO_QUEUES_MAX]; /**< eventfds, for KVM's ioeventfd */
 	struct event *kick_events[VIRTIO_QUEUES_MAX];
 
@@ -128,8 +136,9 @@ struct virtio_dev {
 	uint8_t config[VIRTIO_CONFIG_MAX]; /**< as the driver reads it */
 	unsigned int config_size;
 
-	pthread_mutex_t irq_lock; /**< of isr and the line's level together */
+	pthread_mutex_t irq_lock; /**< of isr, held_isr and the line's level together */
 	uint32_t isr;
+	uint32_t held_isr;       /**< see virtio_dev_hold_isr() */
 	struct virtio_page page; /**< what the driver reads, kept by mmio.c */
 	struct log_limit log_limit;
 	struct virtio_fails fails;
@@ -210,4 +219,11 @@ void virtio_dev_interrupt(struct virtio_dev *dev, enum virtio_isr reason);
 /** The driver has seen these reasons. Any thread. */
 void virtio_dev_acknowledge(struct virtio_dev *dev, uint32_t reasons);
 
+/**
+ * Let the driver read these reasons at any interrupt, whether or not it has acknowledged them,
+ * since somebody else raises the line for them. Any thread.
+ */
+void virtio_dev_hold_isr(struct virtio_dev *dev, uint32_t reasons);
+
+/** The reasons that the driver reads. */
 uint32_t virtio_dev_isr(struct virtio_dev *dev);

@@ -110,7 +110,7 @@ void virtio_mmio_show_config(struct virtio_dev *dev)
 void virtio_mmio_show_isr(struct virtio_dev *dev)
 {
 	if (dev->page.bytes != NULL)
-		put(dev, REG_INTERRUPT_STATUS, dev->isr);
+		put(dev, REG_INTERRUPT_STATUS, dev->isr | dev->held_isr);
 }
 
 void virtio_mmio_attach(struct virtio_dev *dev, const struct virtio_page *page)
@@ -204,6 +204,8 @@ static void become_ready(struct virtio_dev *dev)
 		virtio_dev_break(dev, "its driver placed a queue where no memory is");
 		return;
 	}
+	if (dev->class->ready != NULL)
+		dev->class->ready(dev);
 	/* Chains may have been added, and kicks come, before we were ready to look. */
 	for (unsigned int i = 0; i < dev->class->n_queues; i++)
 		virtio_dev_kick(dev, i);
@@ -218,6 +220,8 @@ static void write_status(struct virtio_dev *dev, uint32_t value)
 	}
 	if (value == (dev->status | VIRTIO_STATUS_FAILED)) {
 		dev->status |= VIRTIO_STATUS_FAILED;
+		if (dev->class->rest != NULL)
+			dev->class->rest(dev);
 		return;
 	}
 	if (!is_allowed_step(dev->status, value) || !is_accepted(dev, value))

@@ -18,21 +18,27 @@ static_assert(sizeof(struct config_space) <= VIRTIO_CONFIG_MAX, "fits");
 
 enum { STATUS_LINK_UP = 1 };
 
-/* The driver is ready: tell the back end what it may leave to it. */
+/* Tell the back end what it may leave to the driver. */
+static void set_offloads(struct net *net)
+{
+	int result =
+		net->netdev->ops->set_offloads(net->netdev, net_guest_offloads(net->dev.features));
+
+	/* Frames that are not for this driver are then dropped one by one. */
+	if (result != 0 && !net->rx.is_gone)
+		log_guest(&net->log_limit, "net '%s': set the offloads of its %s: %s", net->dev.id,
+			  net->netdev->kind, strerror(-result));
+}
+
+/* The driver is ready. */
 static void set_up(struct net *net)
 {
-	int result;
-
 	if (net->is_set_up)
 		return;
 	net->is_set_up = true;
 	net_rx_begin(net);
 	net_tx_begin(net);
-	result = net->netdev->ops->set_offloads(net->netdev, net->rx.offloads);
-	/* Frames that are not for this driver are then dropped one by one. */
-	if (result != 0 && !net->rx.is_gone)
-		log_guest(&net->log_limit, "net '%s': set the offloads of its %s: %s", net->dev.id,
-			  net->netdev->kind, strerror(-result));
+	set_offloads(net);
 }
 
 void net_set_link_down(struct net *net)
@@ -55,10 +61,29 @@ static bool net_process(struct virtio_dev *dev, unsigned int queue)
 	return net_rx_process(net);
 }
 
+static void net_ready(struct virtio_dev *dev)
+{
+	struct net *net = container_of(dev, struct net, dev);
+
+	if (net->netdev->vhost == NULL)
+		return;
+	set_offloads(net);
+	net_vhost_begin(net);
+}
+
+static void net_rest(struct virtio_dev *dev)
+{
+	struct net *net = container_of(dev, struct net, dev);
+
+	if (net->netdev->vhost != NULL)
+		net_vhost_end(net);
+}
+
 static void net_reset(struct virtio_dev *dev)
 {
 	struct net *net = container_of(dev, struct net, dev);
 
+	net_rest(dev);
 	net->is_set_up = false;
 	net_rx_reset(net);
 }
@@ -70,6 +95,8 @@ static const struct virtio_dev_class net_class = {
 	.n_queues = NET_N_QUEUES,
 	.queue_size = VIRTQ_SIZE_MAX,
 	.process = net_process,
+	.ready = net_ready,
+	.rest = net_rest,
 	.reset = net_reset,
 };
 
@@ -129,6 +156,9 @@ int net_init(struct net *net, const struct net_config *config, struct netdev *ne
 	if (result != 0)
 		return result;
 	offer_features(net);
+	net->dev.is_offloaded = netdev->vhost != NULL;
+	if (net->dev.is_offloaded)
+		return net_vhost_init(net, base, err);
 	result = net_rx_init(net, &config->rx, base, err);
 	if (result == 0)
 		result = net_tx_init(net, &config->tx, base, err);
@@ -140,6 +170,8 @@ int net_set_limits(struct net *net, const struct rate_limiter_change *rx,
 {
 	int result;
 
+	if (net->netdev->vhost != NULL)
+		return err_set(err, -ENOTSUP, NET_VHOST_HAS_NO_LIMITS, net->dev.id);
 	pthread_mutex_lock(&net->dev.lock);
 	result = rate_limiter_prepare(&net->rx.limiter, rx, err);
 	if (result == 0)
@@ -157,6 +189,7 @@ int net_set_limits(struct net *net, const struct rate_limiter_change *rx,
 
 void net_deinit(struct net *net)
 {
+	net_vhost_deinit(net);
 	net_rx_deinit(net);
 	net_tx_deinit(net);
 	virtio_dev_deinit(&net->dev);

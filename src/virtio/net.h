@@ -3,8 +3,9 @@
  * back end (backend/netdev.h).
  *
  * The device's two halves have files of their own: net_rx.h and net_tx.h; what a frame's header may
- * say is in net_header.h. Here is what they share: the features, the configuration, the driver that
- * comes and goes.
+ * say is in net_header.h. Where the host's kernel works on the queues, net_vhost.h stands in place
+ * of all of these. Here is what they share: the features, the configuration, the driver that comes
+ * and goes.
  *
  * The source address of what a guest sends is its own affair: guests bridge. Where the address was
  * given, frames from another one are counted; keep guests apart on the host, by its bridge or
@@ -20,6 +21,7 @@
 #include "virtio/net_header.h"
 #include "virtio/net_rx.h"
 #include "virtio/net_tx.h"
+#include "virtio/net_vhost.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,6 +59,7 @@ struct net {
 	struct virtq_chain chain;   /**< which is worked on */
 	struct net_rx rx;
 	struct net_tx tx;
+	struct net_vhost vhost; /**< in place of both, where the back end has one */
 };
 
 /**

@@ -56,6 +56,19 @@ struct irq_line irqchip_line(struct irqchip *irqchip, uint32_t source)
 	};
 }
 
+int irqchip_line_by_fd(struct irqchip *irqchip, uint32_t source, int fd, struct irq_line *line,
+		       struct err *err)
+{
+	if (irqchip->kind != FDT_IRQCHIP_AIA)
+		return err_set(
+			err, -ENOTSUP,
+			"the host's kernel can interrupt by itself only where the machine's "
+			"interrupt controller is the kernel's too (the AIA), and here it is a "
+			"PLIC");
+	*line = (struct irq_line){ .sink = &irqchip->aia.held, .source = source };
+	return kvm_aia_add_irqfd(&irqchip->aia, source, fd, err);
+}
+
 void irqchip_deinit(struct irqchip *irqchip)
 {
 	if (!irqchip->is_init)

@@ -42,5 +42,15 @@ __attribute__((warn_unused_result)) int irqchip_init(struct irqchip *irqchip,
 /** The line of a source, for the device that is given it. */
 struct irq_line irqchip_line(struct irqchip *irqchip, uint32_t source);
 
+/**
+ * The line of a source that the kernel raises by itself whenever an eventfd is written. Its device
+ * may raise it too, and has to lower it when its driver has acknowledged the interrupt.
+ * \param fd borrowed
+ * \return 0; -ENOTSUP when the controller is not in the kernel; -errno of KVM
+ */
+__attribute__((warn_unused_result)) int irqchip_line_by_fd(struct irqchip *irqchip, uint32_t source,
+							   int fd, struct irq_line *line,
+							   struct err *err);
+
 /** Legal on a zeroed object, and twice. */
 void irqchip_deinit(struct irqchip *irqchip);

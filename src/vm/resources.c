@@ -188,6 +188,16 @@ int vm_resources_take_disk(struct vm_resources *resources, const struct config_d
 
 /* ---- networks ---- */
 
+static int set_vhost(struct netdev *netdev, bool is_wanted, struct err *err)
+{
+	if (is_wanted == (netdev->vhost != NULL))
+		return 0;
+	if (is_wanted)
+		return vhost_new(&netdev->vhost, err);
+	vhost_free(take_ptr(netdev->vhost));
+	return 0;
+}
+
 static int open_net(const struct config_net *config, struct netdev **netdev, struct err *err)
 {
 	/* Without it the guest would reach what listens on the host's loopback, by the gateway. */
@@ -199,6 +209,11 @@ static int open_net(const struct config_net *config, struct netdev **netdev, str
 		ret = passt_new(netdev, &passt, err);
 	else
 		ret = tap_new(netdev, config->tap, err);
+	if (ret == 0) {
+		ret = set_vhost(*netdev, config->has_vhost, err);
+		if (ret != 0)
+			netdev_free(take_ptr(*netdev));
+	}
 	if (ret != 0)
 		err_prefix(err, "net '%s'", config->id);
 	return ret;
@@ -270,10 +285,14 @@ int vm_resources_open_net(struct vm_resources *resources, const struct config_ne
 			  struct err *err)
 {
 	struct net_resource *resource = find_net(resources, config->id);
+	int ret;
 
 	if (resource == NULL)
 		return err_set(err, -ENOSPC, "no more than %d networks", CONFIG_NETS_MAX);
-	return is_same_net(resource, config) ? 0 : open_new_net(resource, config, err);
+	if (!is_same_net(resource, config))
+		return open_new_net(resource, config, err);
+	ret = set_vhost(resource->netdev, config->has_vhost, err);
+	return ret == 0 ? 0 : err_prefix(err, "net '%s'", config->id);
 }
 
 int vm_resources_take_net(struct vm_resources *resources, const struct config_net *config,

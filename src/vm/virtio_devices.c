@@ -165,6 +165,17 @@ static int add_disk(struct virtio_devices *devices, unsigned int i,
 	return plug_in(devices, &device->blk.dev, err);
 }
 
+/* The kernel interrupts where it works on the queues. */
+static int net_irq(const struct virtio_devices *devices, const struct netdev *netdev,
+		   struct irq_line *irq, struct err *err)
+{
+	if (netdev->vhost != NULL)
+		return irqchip_line_by_fd(devices->env->irqchip, next_source(devices),
+					  netdev->vhost->call_fd, irq, err);
+	*irq = next_irq(devices);
+	return 0;
+}
+
 static int add_net(struct virtio_devices *devices, unsigned int i, const struct config_net *config,
 		   struct err *err)
 {
@@ -174,7 +185,7 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		.rx = config->rx,
 		.tx = config->tx,
 	};
-	const struct irq_line irq = next_irq(devices);
+	struct irq_line irq;
 	struct net_device *device = calloc(1, sizeof(*device));
 	int ret;
 
@@ -188,6 +199,9 @@ static int add_net(struct virtio_devices *devices, unsigned int i, const struct 
 		ret = vm_resources_take_net(devices->env->resources, config, &device->netdev, err);
 	if (ret != 0)
 		return ret;
+	ret = net_irq(devices, device->netdev, &irq, err);
+	if (ret != 0)
+		return err_prefix(err, "net '%s': vhost", config->id);
 	netdev_watch(device->netdev, devices->env->base);
 	ret = net_init(&device->net, &net_config, device->netdev, devices->env->mem, &irq,
 		       devices->env->base, err);

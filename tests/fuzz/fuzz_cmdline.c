@@ -41,6 +41,7 @@ static const char *const words[] = {
 	"--start-time-us",
 	"--version",
 	"host",
+	"vhost",
 	"plic",
 	"root",
 	"ro",

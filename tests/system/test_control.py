@@ -5,7 +5,7 @@ import json
 import socket
 
 from api import *
-from test_nets import NetCase
+from test_nets import NO_VHOST, NetCase
 from test_vsock import VsockCase
 
 DAY_MS = 24 * 3600 * 1000
@@ -163,15 +163,9 @@ class Control(ControlCase, NetCase, VsockCase):
         self.power_off(vm)
         self.assertEqual(digest(read(target)), digest(read(source)))
 
-    def test_network(self):
-        """Paused while streams go both ways through a tap. And other limits."""
-        name, net = self.tap()
+    def streams_by_tap(self, vm, net):
+        """Have a MiB sent to the guest and back again while it is paused now and then."""
         data = os.urandom(MIB)
-        vm = self.run_api(stdin="pipe")
-        self.configure_linux(vm, TALK, harts=2)
-        self.change(vm, "/network-interfaces/net", iface_id="net", host_dev_name=name)
-        self.start_talking(vm)
-        self.configure(vm, net)
         pauser = self.pausing(vm)
         with socket.create_server((f"{net}.1", 5000)) as server:
             vm.ask(f"nc {net}.1 5000 </dev/null >/tmp/in &")
@@ -191,6 +185,16 @@ class Control(ControlCase, NetCase, VsockCase):
                     got += piece
         self.assertEqual(digest(got), digest(data))
         pauser.stop()
+
+    def test_network(self):
+        """Paused while streams go both ways through a tap. And other limits."""
+        name, net = self.tap()
+        vm = self.run_api(stdin="pipe")
+        self.configure_linux(vm, TALK, harts=2)
+        self.change(vm, "/network-interfaces/net", iface_id="net", host_dev_name=name)
+        self.start_talking(vm)
+        self.configure(vm, net)
+        self.streams_by_tap(vm, net)
         # A frame a day: after one, nothing comes through.
         self.change(vm, "/network-interfaces/net", "PATCH", iface_id="net",
                     tx_rate_limiter={"ops": {"size": 1, "refill_time": DAY_MS}})
@@ -206,6 +210,30 @@ class Control(ControlCase, NetCase, VsockCase):
                     tx_rate_limiter={"ops": {"size": 0, "refill_time": 0}})
         eventually("pings come through again",
                    lambda: " 0% packet loss" in host("ping", "-q", "-c", "1", "-W", "10", f"{net}.2", status=None), PATIENCE)
+        self.power_off(vm)
+
+    def test_vhost(self):
+        """The same with frames that the host's kernel moves, which nobody can limit."""
+        name, net = self.tap()
+        path = "/network-interfaces/net"
+        fields = {"iface_id": "net", "host_dev_name": name}
+        limits = {"tx_rate_limiter": {"ops": {"size": 1, "refill_time": DAY_MS}}}
+        vm = self.run_api(stdin="pipe")
+        self.configure_linux(vm, TALK, harts=2)
+        self.refuses(vm, path, "net 'net': with vhost there are no rate limits", **fields, **limits, vhost=True)
+        self.refuses(vm, path, "net 'net': vhost needs a tap", iface_id="net", user=True, vhost=True)
+        # The tap stays open while who moves its frames changes.
+        for vhost in (False, True, False, True):
+            self.change(vm, path, **fields, vhost=vhost)
+        if not HAS_AIA:
+            self.refuses(vm, "/actions", NO_VHOST, action_type="InstanceStart")
+            return
+        self.assertTrue(self.request(vm, "GET", "/vm/config").body["network-interfaces"][0]["vhost"])
+        self.start_talking(vm)
+        self.configure(vm, net)
+        self.streams_by_tap(vm, net)
+        self.refuses(vm, path, "net 'net': with vhost there are no rate limits", "PATCH", iface_id="net", **limits)
+        host("ping", "-q", "-c", "3", "-W", "20", f"{net}.2")
         self.power_off(vm)
 
     def test_sockets(self):

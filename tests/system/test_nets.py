@@ -7,6 +7,7 @@ import socket
 from televm import *
 
 BAD_CONFIG = 152
+NO_VHOST = "net '[^']*': vhost: the host's kernel can interrupt by itself only where .* AIA.*, and here it is a PLIC"
 DRIVER = "/sys/bus/virtio/drivers/virtio_net"
 SIZE = 16 * MIB
 
@@ -17,6 +18,7 @@ def ping(address, *flags):
 
 class NetCase(TestCase):
     n_taps = 0
+    back_end = ()  # keys of each --net with a tap
 
     def tap(self, mtu=1500):
         """A tap device that is up: its name, and the first three numbers of its addresses. .1 is the host's."""
@@ -33,9 +35,12 @@ class NetCase(TestCase):
         """What `televm run` leaves to the guest."""
         vm.ask(f"ip address add {net}.2/24 dev {device}; ip link set {device} up")
 
+    def net_flag(self, name, *keys):
+        return "--net", ",".join((f"tap={name}", *self.back_end, *keys))
+
     def talk_to_net(self, *keys, harts=1, mtu=1500):
         name, net = self.tap(mtu)
-        vm = self.talk_to_linux("--net", ",".join((f"tap={name}", *keys)), "--cpus", str(harts))
+        vm = self.talk_to_linux(*self.net_flag(name, *keys), "--cpus", str(harts))
         self.configure(vm, net)
         return vm, name, net
 
@@ -68,7 +73,7 @@ class Tap(NetCase):
 
     def test_two_in_order(self):
         taps = [self.tap(), self.tap()]
-        vm = self.talk_to_linux("--net", f"tap={taps[0][0]},mac=02:00:00:00:00:0a", "--net", f"tap={taps[1][0]},mac=02:00:00:00:00:0b")
+        vm = self.talk_to_linux(*self.net_flag(taps[0][0], "mac=02:00:00:00:00:0a"), *self.net_flag(taps[1][0], "mac=02:00:00:00:00:0b"))
         for n, (_, net) in enumerate(taps):
             self.configure(vm, net, f"eth{n}")
             self.assertEqual(vm.ask(f"cat /sys/class/net/eth{n}/address"), f"02:00:00:00:00:0{'ab'[n]}\n")
@@ -136,7 +141,7 @@ class Tap(NetCase):
     def test_streams_at_once(self):
         """Both ways at the same time, over two interfaces of one guest."""
         taps = [self.tap(), self.tap()]
-        vm = self.talk_to_linux("--net", f"tap={taps[0][0]}", "--net", f"tap={taps[1][0]}", "--cpus", "4")
+        vm = self.talk_to_linux(*self.net_flag(taps[0][0]), *self.net_flag(taps[1][0]), "--cpus", "4")
         for n, (_, net) in enumerate(taps):
             self.configure(vm, net, f"eth{n}")
         data = os.urandom(SIZE // 2)
@@ -227,6 +232,61 @@ class Tap(NetCase):
         self.assertLessEqual(len(vm.errors().splitlines()), 3, vm.errors())
 
 
+class Vhost(Tap):
+    """The same, with the frames moved by the host's kernel."""
+
+    back_end = ("vhost",)
+    test_limits = None  # there are none: test_config
+
+    def setUp(self):
+        super().setUp()
+        if not HAS_AIA:
+            self.skipTest("vhost needs the AIA")
+
+    def loop_ticks(self, vm):
+        """Processor time of the thread that does the devices' work."""
+        with open(f"/proc/{vm.pid}/task/{vm.pid}/stat", encoding="ascii") as file:
+            return sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+
+    def test_kernel_moves_them(self):
+        """The loop has nothing to do, also where frames come while the guest is busy otherwise."""
+        vm, _, net = self.talk_to_net()
+        self.assertIn("vhost-", " ".join(read(f"/proc/{vm.pid}/task/{n}/comm").decode() for n in os.listdir(f"/proc/{vm.pid}/task")))
+        ticks = self.loop_ticks(vm)
+        vm.ask(f"ping -q -i 0.01 -c 300 {net}.1 || ping -q -c 10 {net}.1")
+        ping(f"{net}.2")
+        self.assertLessEqual(self.loop_ticks(vm) - ticks, 5)
+        self.power_off(vm)
+
+    def test_interrupts_move(self):
+        """From hart to hart, while frames come. None may get lost: nobody would lower the source again."""
+        vm, _, net = self.talk_to_net(harts=4)
+        flood = threading.Thread(target=self.flood, args=(net, 10))
+        flood.start()
+        # One that has not come after the last move refuses the next.
+        vm.ask("irq=$(awk -F: '/virtio0/ { print $1 + 0 }' /proc/interrupts); n=0; for i in $(seq 400); do "
+               "echo $((1 << (i % 4))) >/proc/irq/$irq/smp_affinity && n=$((n + 1)); done 2>/dev/null; test $n -ge 100")
+        flood.join()
+        ping(f"{net}.2")
+        vm.ask(f"ping -q -c 3 {net}.1")
+        self.power_off(vm)
+
+    def test_resets(self):
+        """A driver that gives up, again and again, while frames come."""
+        vm, name, net = self.talk_to_net()
+        mac = vm.ask("cat /sys/class/net/eth0/address").strip()
+        host("ip", "neighbour", "replace", f"{net}.2", "lladdr", mac, "dev", name, "nud", "permanent")
+        flood = threading.Thread(target=self.flood, args=(net, 10))
+        flood.start()
+        descriptors = len(os.listdir(f"/proc/{vm.pid}/fd"))
+        vm.ask(f"for i in $(seq 100); do echo virtio0 >{DRIVER}/unbind; echo virtio0 >{DRIVER}/bind; done")
+        flood.join()
+        self.assertEqual(len(os.listdir(f"/proc/{vm.pid}/fd")), descriptors)
+        self.configure(vm, net)
+        ping(f"{net}.2")
+        self.power_off(vm)
+
+
 class Iperf(NetCase):
     """Debian's, out of the root file system."""
 
@@ -248,7 +308,7 @@ class Iperf(NetCase):
         self.serve()
         for harts in (1, 4):
             name, net = self.tap()
-            vm = self.talk_to_linux("--disk", f"{ROOTFS},ro", "--net", f"tap={name}", "--cpus", str(harts))
+            vm = self.talk_to_linux("--disk", f"{ROOTFS},ro", *self.net_flag(name), "--cpus", str(harts))
             self.mount_debian(vm, "vda")
             self.configure(vm, net)
             for way in ("", "--reverse"):
@@ -258,6 +318,15 @@ class Iperf(NetCase):
                     # It stops counting when the sender does, with a few blocks on their way.
                     self.assertGreater(report["end"]["sum_received"]["bytes"], SIZE // 4)
             self.power_off(vm)
+
+
+class VhostIperf(Iperf):
+    back_end = ("vhost",)
+
+    def setUp(self):
+        super().setUp()
+        if not HAS_AIA:
+            self.skipTest("vhost needs the AIA")
 
 
 class User(NetCase):
@@ -384,6 +453,15 @@ class Refused(NetCase):
         vm.signal(signal.SIGTERM)
         self.ends(vm, 143)
         self.ends(self.run_tiny("hello", "--net", f"tap={name}"), 0, SHUT_DOWN)
+
+    def test_vhost(self):
+        name, _ = self.tap()
+        self.refuse("user,vhost", "net 'net0': vhost needs a tap, it cannot be 'user'")
+        self.refuse(f"tap={name},vhost,ops=1", "net 'net0': with vhost there are no rate limits")
+        self.refused("--kernel", tiny("hello"), "--irqchip", "plic", "--net", f"tap={name},vhost", status=BAD_CONFIG,
+                     sentence=NO_VHOST)
+        if not HAS_AIA:
+            self.refuse(f"tap={name},vhost", NO_VHOST)
 
     def test_no_tap(self):
         self.refuse("tap=lo", "net 'net0': 'lo' is not a tap device")

@@ -520,6 +520,7 @@ static void configurations_are_printed(void **state)
 		"--disk=b.img,partuuid=0eaa91a0-01",
 		"--net=tap=tap0,mac=02:ab:00:00:00:01,mtu=9000,id=n,bandwidth=1G,ops=1",
 		"--net=user,host",
+		"--net=tap=tap1,vhost",
 		"--vsock=path=v.sock,cid=3",
 		"--balloon=size=64,stats=5,deflate-on-oom,reporting",
 		"--rng=bandwidth=64K",
@@ -559,6 +560,8 @@ static void configurations_are_printed(void **state)
 	assert_int_equal(config.disks[1].limits.ops.size, 500);
 	assert_int_equal(config.nets[1].kind, CONFIG_NET_USER);
 	assert_true(config.nets[1].reaches_host);
+	assert_false(config.nets[0].has_vhost);
+	assert_true(config.nets[2].has_vhost);
 	assert_int_equal(config.balloon.options.stats_interval_s, 5);
 	assert_int_equal(config.rng.limits.bandwidth.size, 64 * KIB);
 	assert_int_equal(config.console, CONFIG_CONSOLE_VIRTIO);

@@ -526,6 +526,30 @@ static void networks(void **state)
 	assert_said(&config, "net 'net0': to reach the host's loopback it has to be 'user'");
 }
 
+static void vhost(void **state)
+{
+	struct vm_config config;
+
+	(void)state;
+	init(&config);
+	add_net(&config, CONFIG_NET_TAP, "tap0", NULL)->has_vhost = true;
+	assert_said(&config, NULL);
+	for (unsigned int i = 0; i < 4; i++) {
+		struct config_net *net;
+
+		init(&config);
+		net = add_net(&config, CONFIG_NET_TAP, "tap0", NULL);
+		net->has_vhost = true;
+		*(struct token_bucket_config *[]){ &net->rx.bandwidth, &net->rx.ops,
+						   &net->tx.bandwidth, &net->tx.ops }[i] =
+			(struct token_bucket_config){ .size = 1, .refill_ms = 1 };
+		assert_said(&config, "net 'net0': with vhost there are no rate limits");
+	}
+	init(&config);
+	add_net(&config, CONFIG_NET_USER, NULL, NULL)->has_vhost = true;
+	assert_said(&config, "net 'net0': vhost needs a tap, it cannot be 'user'");
+}
+
 static void vsock(void **state)
 {
 	char path[120];
@@ -623,6 +647,7 @@ int main(void)
 		cmocka_unit_test(partition_uuids),
 		cmocka_unit_test(mac_addresses),
 		cmocka_unit_test(networks),
+		cmocka_unit_test(vhost),
 		cmocka_unit_test(vsock),
 		cmocka_unit_test(balloons),
 		cmocka_unit_test(names),

@@ -138,6 +138,8 @@ static const struct case_row good_rows[] = {
 	{ NET, "{'iface_id': 'e1', 'user': true, 'reaches_host': true}", NULL },
 	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'reaches_host': false}", NULL },
 	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'user': false}", NULL },
+	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'vhost': true, 'rx_rate_limiter': {}}", NULL },
+	{ NET, "{'iface_id': 'e1', 'user': true, 'vhost': false}", NULL },
 	{ NET, "{'iface_id': 'e1', 'host_dev_name': null, 'user': true}", NULL },
 	{ NET, "{'iface_id': 'eth0', 'host_dev_name': 'tap0'}", NULL },
 	{ VSOCK, "{'guest_cid': 3, 'uds_path': 'v'}", NULL },
@@ -174,6 +176,9 @@ static const struct case_row good_rows[] = {
 };
 
 static const struct case_row bad_rows[] = {
+	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'vhost': 1}", "vhost: invalid type: integer `1`, expected a boolean" },
+	{ NET, "{'iface_id': 'e1', 'user': true, 'vhost': true}", "net 'e1': vhost needs a tap" },
+	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'vhost': true, 'tx_rate_limiter': {'ops': {'size': 1, 'refill_time': 2}}}", "net 'e1': with vhost there are no rate limits" },
 	{ NET, "{'iface_id': 'e1', 'host_dev_name': 'tap1', 'reaches_host': true}", "net 'e1': to reach the host's loopback it has to be 'user'" },
 	{ BOOT, "{}", "missing field `kernel_image_path`" },
 	{ BOOT, "{'kernel_image_path': null}", "kernel_image_path: invalid type: null, expected a string" },

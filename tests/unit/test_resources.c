@@ -169,6 +169,13 @@ static void a_tap_stays_and_moves(void **state)
 	assert_int_equal(vm_resources_open_net(resources, &net, &err), 0);
 	assert_int_equal(vm_resources_open_net(resources, &other, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "net 'y'"));
+	/* Without the kernel's vhost-net the tap is as it was; with it, it is not opened again. */
+	net.has_vhost = true;
+	if (vm_resources_open_net(resources, &net, &err) != 0)
+		assert_non_null(strstr(err.text, "net 'x': vhost: "));
+	net.has_vhost = false;
+	assert_int_equal(vm_resources_open_net(resources, &net, &err), 0);
+	assert_true(is_tap_taken("tap-a"));
 	/* One that cannot be opened leaves it. */
 	net.tap = (char[]){ "no/name" };
 	assert_int_not_equal(vm_resources_open_net(resources, &net, &err), 0);

@@ -16,6 +16,7 @@
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -237,6 +238,38 @@ static void frames_pass(void **state)
 	netdev_free(tap);
 }
 
+static bool is_readable(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) > 0;
+}
+
+static void a_deletion_is_seen(void **state)
+{
+	struct netdev *tap;
+	uint8_t bytes[512];
+	int fd;
+
+	(void)state;
+	SKIP_WITHOUT_TAPS();
+	tap = open_tap("t0");
+	fd = tap_watch_interfaces();
+	assert_true(fd >= 0);
+	assert_false(is_readable(fd));
+	set_up_or_down("t0", true);
+	assert_true(is_readable(fd));
+	assert_false(tap_is_gone(tap));
+	while (read(fd, bytes, sizeof(bytes)) > 0)
+		continue;
+	assert_false(is_readable(fd));
+	delete ("t0");
+	assert_true(is_readable(fd));
+	assert_true(tap_is_gone(tap));
+	close(fd);
+	netdev_free(tap);
+}
+
 /* ---- the device on it ---- */
 
 struct rig {
@@ -383,6 +416,7 @@ int main(void)
 		cmocka_unit_test(taps_that_are_taken),
 		cmocka_unit_test(without_permission),
 		cmocka_unit_test(frames_pass),
+		cmocka_unit_test(a_deletion_is_seen),
 		cmocka_unit_test(guest_and_host),
 		cmocka_unit_test(down_and_gone),
 	};

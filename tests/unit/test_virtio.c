@@ -397,6 +397,36 @@ static void interrupts(void **state)
 	assert_int_equal(rig_read32(&d->mmio, 0x60), 0);
 }
 
+/* Somebody else raises the line: what for is to be read at any time, and it falls as ever. */
+static void reasons_that_are_held(void **state)
+{
+	struct echo *echo = *state;
+	struct driver *d = &echo->d;
+
+	driver_boot(d, 0);
+	virtio_dev_hold_isr(&echo->dev, VIRTIO_ISR_QUEUE);
+	assert_false(d->irq.is_high);
+	d->irq.is_high = true;
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(rig_read32(&d->mmio, 0x60), VIRTIO_ISR_QUEUE);
+		assert_int_equal(load_le(d->registers + 0x60, 4), VIRTIO_ISR_QUEUE);
+		rig_write32(&d->mmio, 0x64, VIRTIO_ISR_QUEUE);
+		assert_false(d->irq.is_high);
+	}
+	/* A reason of ours keeps it high. */
+	pthread_mutex_lock(&echo->dev.lock);
+	virtio_dev_config_changed(&echo->dev);
+	pthread_mutex_unlock(&echo->dev.lock);
+	assert_int_equal(rig_read32(&d->mmio, 0x60), VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG);
+	rig_write32(&d->mmio, 0x64, VIRTIO_ISR_QUEUE);
+	assert_true(d->irq.is_high);
+	rig_write32(&d->mmio, 0x64, VIRTIO_ISR_QUEUE | VIRTIO_ISR_CONFIG);
+	assert_false(d->irq.is_high);
+	assert_int_equal(rig_read32(&d->mmio, 0x60), VIRTIO_ISR_QUEUE);
+	virtio_dev_hold_isr(&echo->dev, 0);
+	assert_int_equal(rig_read32(&d->mmio, 0x60), 0);
+}
+
 /* ---- registers as memory ---- */
 
 static uint32_t shown(const struct driver *d, unsigned int reg)
@@ -930,6 +960,7 @@ int main(void)
 		TEST(reset_storm),
 		TEST(chains_from_before_it_was_ready),
 		TEST(interrupts),
+		TEST(reasons_that_are_held),
 		TEST(all_is_in_the_page),
 		TEST(hidden_while_it_changes),
 		TEST(a_chain_there_and_back),
