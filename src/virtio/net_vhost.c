@@ -85,9 +85,12 @@ static void on_changed(evutil_socket_t fd, short what, void *ctx)
 
 	(void)what;
 	/* One that is too long is cut; those that were too many for the socket are an error once.
-	 */
-	while (read(fd, message, sizeof(message)) > 0 || errno == ENOBUFS)
-		continue;
+	 * Other guests can make the host's interfaces change, as fast as they like: what is left
+	 * wakes the loop again. */
+	for (unsigned int i = 0; i < VIRTIO_BUDGET; i++) {
+		if (read(fd, message, sizeof(message)) <= 0 && errno != ENOBUFS)
+			break;
+	}
 	pthread_mutex_lock(&net->dev.lock);
 	look_for_tap(net);
 	pthread_mutex_unlock(&net->dev.lock);

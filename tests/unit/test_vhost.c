@@ -11,6 +11,7 @@
 #include "virtio/net.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,24 @@ static void tap_is_deleted(void **state)
 	assert_int_equal(rig->net.metrics.event_fails, 0);
 }
 
+/* Other guests have interfaces change without an end: the loop goes on all the same. */
+static void changes_without_an_end(void **state)
+{
+	struct rig *rig = *state;
+	int zeros;
+
+	if (rig->net.vhost.changed == NULL)
+		skip(); /* no such sockets here */
+	zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	assert_true(zeros >= 0);
+	assert_int_equal(dup3(zeros, rig->net.vhost.changed_fd, O_CLOEXEC),
+			 rig->net.vhost.changed_fd);
+	close(zeros);
+	event_active(rig->net.vhost.changed, EV_READ, 0);
+	assert_int_equal(event_base_loop(rig->d.base, EVLOOP_NONBLOCK), 0);
+	assert_false(rig->net.vhost.is_gone);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -243,6 +262,7 @@ int main(void)
 		TEST(rings_that_cannot_be),
 		TEST(limits_are_refused),
 		TEST(tap_is_deleted),
+		TEST(changes_without_an_end),
 	};
 
 	log_set_level(LOG_OFF);
