@@ -65,7 +65,7 @@ static void net_ready(struct virtio_dev *dev)
 {
 	struct net *net = container_of(dev, struct net, dev);
 
-	if (net->netdev->vhost == NULL)
+	if (net->netdev->vhost == NULL || !net_vhost_has_tap(net))
 		return;
 	set_offloads(net);
 	net_vhost_begin(net);

@@ -25,13 +25,16 @@ static struct vhost_queue describe(const struct virtio_dev *dev, unsigned int i)
 	};
 }
 
-static void look_for_tap(struct net *net)
+bool net_vhost_has_tap(struct net *net)
 {
-	if (net->vhost.is_gone || !tap_is_gone(net->netdev))
-		return;
+	if (net->vhost.is_gone)
+		return false;
+	if (!tap_is_gone(net->netdev))
+		return true;
 	net->vhost.is_gone = true;
 	log_guest(&net->log_limit, "net '%s': its tap has gone: it was deleted", net->dev.id);
 	net_set_link_down(net);
+	return false;
 }
 
 void net_vhost_begin(struct net *net)
@@ -44,9 +47,6 @@ void net_vhost_begin(struct net *net)
 	};
 	int result;
 
-	look_for_tap(net);
-	if (net->vhost.is_gone)
-		return;
 	for (unsigned int i = 0; i < NET_N_QUEUES; i++)
 		setup.queues[i] = describe(dev, i);
 	/* Before: the first interrupt may come at once. */
@@ -69,10 +69,9 @@ static void on_failed(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	pthread_mutex_lock(&net->dev.lock);
-	look_for_tap(net);
 	/* One of a driver that has gone meanwhile was forgotten when it went. And that frames
 	 * cannot be sent to a tap that is gone is told as an error of the queue too. */
-	if (vhost_take_error(net->netdev->vhost) && !net->vhost.is_gone)
+	if (vhost_take_error(net->netdev->vhost) && net_vhost_has_tap(net))
 		virtio_dev_break(&net->dev, "vhost found what cannot be in one of its queues");
 	pthread_mutex_unlock(&net->dev.lock);
 }
@@ -92,7 +91,7 @@ static void on_changed(evutil_socket_t fd, short what, void *ctx)
 			break;
 	}
 	pthread_mutex_lock(&net->dev.lock);
-	look_for_tap(net);
+	(void)net_vhost_has_tap(net);
 	pthread_mutex_unlock(&net->dev.lock);
 }
 

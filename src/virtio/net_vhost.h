@@ -46,7 +46,10 @@ struct net_vhost {
 __attribute__((warn_unused_result)) int net_vhost_init(struct net *net, struct event_base *base,
 						       struct err *err);
 
-/** The driver is ready. On a vCPU thread. */
+/** Look for the tap device: when it has been deleted, the driver is told. Any thread. */
+bool net_vhost_has_tap(struct net *net);
+
+/** The driver is ready, and the tap there. On a vCPU thread. */
 void net_vhost_begin(struct net *net);
 
 /** Take the queues back from the kernel: nothing is in flight when this returns. Any thread. */
