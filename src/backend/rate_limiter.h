@@ -31,6 +31,11 @@ struct rate_limiter_config {
 	struct token_bucket_config ops;
 };
 
+static inline bool rate_limiter_config_has_limit(const struct rate_limiter_config *config)
+{
+	return config->bandwidth.size != 0 || config->ops.size != 0;
+}
+
 /** Which of a limiter's limits are to be others. NULL: that one goes on as it is. */
 struct rate_limiter_change {
 	const struct token_bucket_config *bandwidth;

@@ -208,11 +208,6 @@ static int validate_net_pair(const struct config_net *a, const struct config_net
 	return 0;
 }
 
-static bool has_limit(const struct rate_limiter_config *limits)
-{
-	return limits->bandwidth.size != 0 || limits->ops.size != 0;
-}
-
 static int validate_net(const struct vm_config *config, unsigned int i, struct err *err)
 {
 	const struct config_net *net = &config->nets[i];
@@ -236,7 +231,8 @@ static int validate_net(const struct vm_config *config, unsigned int i, struct e
 	if (net->has_vhost && net->kind != CONFIG_NET_TAP)
 		return err_set(err, -EINVAL, "net '%s': vhost needs a tap, it cannot be 'user'",
 			       net->id);
-	if (net->has_vhost && (has_limit(&net->rx) || has_limit(&net->tx)))
+	if (net->has_vhost &&
+	    (rate_limiter_config_has_limit(&net->rx) || rate_limiter_config_has_limit(&net->tx)))
 		return err_set(err, -EINVAL, NET_VHOST_HAS_NO_LIMITS, net->id);
 	if (net->mtu != 0 && net->mtu < MTU_MIN)
 		return err_set(err, -EINVAL, "net '%s': an MTU of %u is too little, %d at least",

@@ -65,7 +65,7 @@ static json_t *bucket_to_json(const struct token_bucket_config *bucket)
 
 static json_t *limits_to_json(const struct rate_limiter_config *limits)
 {
-	if (limits->bandwidth.size == 0 && limits->ops.size == 0)
+	if (!rate_limiter_config_has_limit(limits))
 		return json_null();
 	return json_pack("{s:o, s:o}", "bandwidth", bucket_to_json(&limits->bandwidth), "ops",
 			 bucket_to_json(&limits->ops));

@@ -165,13 +165,27 @@ int net_init(struct net *net, const struct net_config *config, struct netdev *ne
 	return result;
 }
 
+/* As when the machine was configured: to name none, or to take one away, is no wish for one. */
+static int refuse_limits(const struct net *net, const struct rate_limiter_change *rx,
+			 const struct rate_limiter_change *tx, struct err *err)
+{
+	struct rate_limiter_config wanted[2] = { 0 };
+
+	rate_limiter_config_change(&wanted[0], rx);
+	rate_limiter_config_change(&wanted[1], tx);
+	if (!rate_limiter_config_has_limit(&wanted[0]) &&
+	    !rate_limiter_config_has_limit(&wanted[1]))
+		return 0;
+	return err_set(err, -ENOTSUP, NET_VHOST_HAS_NO_LIMITS, net->dev.id);
+}
+
 int net_set_limits(struct net *net, const struct rate_limiter_change *rx,
 		   const struct rate_limiter_change *tx, struct err *err)
 {
 	int result;
 
 	if (net->netdev->vhost != NULL)
-		return err_set(err, -ENOTSUP, NET_VHOST_HAS_NO_LIMITS, net->dev.id);
+		return refuse_limits(net, rx, tx, err);
 	pthread_mutex_lock(&net->dev.lock);
 	result = rate_limiter_prepare(&net->rx.limiter, rx, err);
 	if (result == 0)

@@ -206,11 +206,21 @@ static void rings_that_cannot_be(void **state)
 static void limits_are_refused(void **state)
 {
 	struct rig *rig = *state;
+	const struct token_bucket_config limit = { .size = 1, .refill_ms = 1 };
+	const struct token_bucket_config unlimited = { .size = 0, .refill_ms = 1 };
 	const struct rate_limiter_change none = { 0 };
+	const struct rate_limiter_change away = { .bandwidth = &unlimited, .ops = &unlimited };
+	const struct rate_limiter_change each[] = { { .bandwidth = &limit }, { .ops = &limit } };
 	struct err err;
 
-	assert_int_equal(net_set_limits(&rig->net, &none, &none, &err), -ENOTSUP);
-	assert_non_null(strstr(err.text, "net 'n0': with vhost there are no rate limits"));
+	for (size_t i = 0; i < ARRAY_SIZE(each); i++) {
+		err.text[0] = '\0';
+		assert_int_equal(net_set_limits(&rig->net, &each[i], &none, &err), -ENOTSUP);
+		assert_int_equal(net_set_limits(&rig->net, &away, &each[i], &err), -ENOTSUP);
+		assert_non_null(strstr(err.text, "net 'n0': with vhost there are no rate limits"));
+	}
+	assert_int_equal(net_set_limits(&rig->net, &none, &none, &err), 0);
+	assert_int_equal(net_set_limits(&rig->net, &away, &none, &err), 0);
 }
 
 /* An interface of the host changes; the tap is one that has an error: deleted. */
