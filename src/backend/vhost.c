@@ -199,7 +199,7 @@ void vhost_stop(struct vhost *vhost)
 {
 	if (!vhost->is_running)
 		return;
-	/* Of a queue that it has not got this fails, and nothing is lost. */
+	/* Of a queue that it has not got this does nothing. It cannot fail for one that it has. */
 	for (unsigned int i = 0; i < VHOST_QUEUES; i++)
 		(void)set_backend(vhost, i, -1);
 	vhost->is_running = false;

@@ -12,7 +12,9 @@
  * that waits for a disk delays its driver's set-up, never its driver's interrupts.
  *
  * A reset waits for what is in flight, but nobody waits with the lock: not the loop, which has
- * other devices and signals to see to.
+ * other devices and signals to see to. The one exception is a device whose queues the host's kernel
+ * works on (`is_offloaded`): taking them back, by a reset or because the device breaks, waits with
+ * the lock for the piece of work that the kernel is doing, which it bounds.
  *
  * A guest that breaks a rule breaks its device (virtio_dev_break()): DEVICE_NEEDS_RESET is set, one
  * line is logged, the queues rest until the driver resets it. Nothing else is affected.
@@ -79,7 +81,8 @@ struct virtio_dev_class {
 	/** The driver is ready, and its queues are where memory is. On a vCPU thread. */
 	void (*ready)(struct virtio_dev *dev);
 	/** The driver has given up, or the device is broken: have the queues rest until a reset,
-	 * where another than `process` works on them. Any thread. */
+	 * where another than `process` works on them. May come with none at work, and twice. Any
+	 * thread. */
 	void (*rest)(struct virtio_dev *dev);
 	/** The driver resets the device: give up what is in flight, without waiting. On a vCPU
 	 * thread. */

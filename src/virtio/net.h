@@ -11,7 +11,8 @@
  * given, frames from another one are counted; keep guests apart on the host, by its bridge or
  * packet filter.
  *
- * Everything runs on the I/O thread, with the device's lock held, but for class->reset.
+ * Everything runs on the I/O thread, with the device's lock held, but for class->reset, and what
+ * net_vhost.h says otherwise.
  */
 #pragma once
 
@@ -81,7 +82,8 @@ __attribute__((warn_unused_result)) int net_set_limits(struct net *net,
 						       const struct rate_limiter_change *tx,
 						       struct err *err);
 
-/** The back end has gone: the driver, and each later one, is told. For net_rx.c. Lock held. */
+/** The back end has gone: the driver, and each later one, is told. For net_rx.c and net_vhost.c.
+ * Lock held. */
 void net_set_link_down(struct net *net);
 
 /** On the I/O thread, after the vCPUs have ended. Legal on a zeroed object, and twice. */
