@@ -233,6 +233,7 @@ class Control(ControlCase, NetCase, VsockCase):
         self.configure(vm, net)
         self.streams_by_tap(vm, net)
         self.refuses(vm, path, "net 'net': with vhost there are no rate limits", "PATCH", iface_id="net", **limits)
+        self.change(vm, path, "PATCH", iface_id="net")
         host("ping", "-q", "-c", "3", "-W", "20", f"{net}.2")
         self.power_off(vm)
 
