@@ -1,6 +1,7 @@
 #include "backend/vhost.h"
 
 #include "util/cleanup.h"
+#include "util/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,20 @@ static int open_vhost(struct err *err)
 	return err_sys(err, "vhost: open %s", vhost_path);
 }
 
+/* A guest can have Linux's vhost warn of itself: docs/decisions/0012. */
+static int check_host(struct err *err)
+{
+	cleanup_close int fd = open("/proc/sys/kernel/panic_on_warn", O_RDONLY | O_CLOEXEC);
+	char setting = '0';
+
+	if (fd >= 0 && pread_all(fd, &setting, sizeof(setting), 0) == sizeof(setting) &&
+	    setting != '0')
+		return err_set(err, -ENOTSUP,
+			       "vhost: this host stops when its kernel warns, which a guest can "
+			       "bring about by vhost: set kernel.panic_on_warn to 0");
+	return 0;
+}
+
 static int check_features(int fd, struct err *err)
 {
 	uint64_t features = 0;
@@ -61,8 +76,10 @@ static int make_eventfd(struct err *err)
 
 static int set_up(struct vhost *vhost, struct err *err)
 {
-	int ret = open_vhost(err);
+	int ret = check_host(err);
 
+	if (ret == 0)
+		ret = open_vhost(err);
 	if (ret < 0)
 		return ret;
 	vhost->fd = ret;

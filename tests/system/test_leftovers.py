@@ -5,6 +5,10 @@ import glob
 from televm import *
 
 
+# A chain of 4 GiB that hostile.Hostile.test_vhost gives to Linux's own vhost, and nothing of ours: docs/decisions/0012.
+OF_VHOST = r"WARNING: .* at lib/iov_iter\.c:\d+ page_copy_sane\+"
+
+
 class Leftovers(TestCase):
     alone = True
     weight = -1
@@ -24,5 +28,6 @@ class Leftovers(TestCase):
     def test_hosts_kernel(self):
         log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
         bad = [line for line in log.splitlines()
-               if re.search(r"WARNING|BUG|Oops|Unable to handle|rcu.*stall|hung task|segfault|unhandled signal", line)]
+               if re.search(r"WARNING|BUG|Oops|Unable to handle|rcu.*stall|hung task|segfault|unhandled signal", line)
+               and not (HAS_AIA and re.search(OF_VHOST, line))]
         self.assertEqual(bad, [], log[-3000:])

@@ -330,6 +330,27 @@ class VhostIperf(Iperf):
             self.skipTest("vhost needs the AIA")
 
 
+class VhostAlone(NetCase):
+    """Nobody else's vhost may be at work meanwhile."""
+
+    alone = True
+    SETTING = "/proc/sys/kernel/panic_on_warn"
+
+    def set_panic(self, value):
+        with open(self.SETTING, "w", encoding="ascii") as file:
+            file.write(value)
+
+    def test_host_that_panics(self):
+        name, _ = self.tap()
+        self.addCleanup(self.set_panic, read(self.SETTING).decode())
+        self.set_panic("1")
+        self.refused("--kernel", tiny("hello"), "--net", f"tap={name},vhost", status=BAD_CONFIG,
+                     sentence="net 'net0': vhost: this host stops when its kernel warns, .*: set kernel.panic_on_warn to 0")
+        self.set_panic("0")
+        if HAS_AIA:
+            self.ends(self.run_tiny("hello", "--net", f"tap={name},vhost"), 0, SHUT_DOWN)
+
+
 class User(NetCase):
     """By passt, which needs no right of its user."""
 
