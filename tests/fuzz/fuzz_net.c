@@ -23,18 +23,8 @@ enum {
 	BUFFERS_SIZE = 1 << 20,
 };
 
-struct header {
-	uint8_t flags;
-	uint8_t gso_type;
-	uint16_t hdr_len;
-	uint16_t gso_size;
-	uint16_t csum_start;
-	uint16_t csum_offset;
-	uint16_t num_buffers;
-};
-
 struct frame {
-	struct header header;
+	struct net_header header;
 	uint32_t bytes;
 };
 
@@ -86,7 +76,7 @@ static bool may_be_segmented(const struct rig *rig, uint8_t gso_type)
 	}
 }
 
-static void check_sent(const struct rig *rig, const struct header *header, uint64_t bytes)
+static void check_sent(const struct rig *rig, const struct net_header *header, uint64_t bytes)
 {
 	ASSERT(bytes >= 14 && bytes <= NETDEV_FRAME_MAX);
 	ASSERT(header->flags <= 1 && header->num_buffers == 0 && header->hdr_len <= bytes);
@@ -167,7 +157,7 @@ static const struct netdev_ops fake_ops = {
 	.set_offloads = fake_set_offloads,
 };
 
-static void host_sends(struct rig *rig, const struct header *header, uint32_t bytes)
+static void host_sends(struct rig *rig, const struct net_header *header, uint32_t bytes)
 {
 	const uint64_t one = 1;
 
@@ -231,7 +221,7 @@ static void add_chain(struct rig *rig, unsigned int queue, const uint8_t *step)
 /* What lies where a frame is sent from: a header that is nearly right. */
 static void write_header(struct rig *rig, const uint8_t *step)
 {
-	const struct header header = {
+	const struct net_header header = {
 		.flags = step[1] & 1 ? 1 : step[1],
 		.gso_type = step[2],
 		.hdr_len = step[3],
@@ -275,9 +265,9 @@ static void fail_next(struct rig *rig, const uint8_t *step)
 
 static void send_from_host(struct rig *rig, const uint8_t *step)
 {
-	const struct header header = { .flags = step[3] & 3,
-				       .gso_type = step[4],
-				       .gso_size = step[5] };
+	const struct net_header header = { .flags = step[3] & 3,
+					   .gso_type = step[4],
+					   .gso_size = step[5] };
 
 	host_sends(rig, &header, (uint32_t)(step[1] | step[2] << 8));
 }

@@ -70,11 +70,14 @@ struct bench {
 
 /* ---- the guest ---- */
 
-static void give_gpa(struct bench *b, uint64_t gpa)
+/* \return its head */
+static uint16_t give_gpa(struct bench *b, uint64_t gpa)
 {
 	const struct driver_buf buf = { .gpa = gpa, .len = RX_BYTES, .is_writable = true };
+	uint16_t head = driver_add(&b->d, VSOCK_RX, &buf, 1);
 
-	b->rx_gpa[driver_add(&b->d, VSOCK_RX, &buf, 1)] = gpa;
+	b->rx_gpa[head] = gpa;
+	return head;
 }
 
 static void give(struct bench *b, unsigned int n)
@@ -915,14 +918,8 @@ static void buffers_that_are_left(void **state)
 	fd = open_from_guest(b, 77, 1000);
 	expect_nothing(b);
 	b->keeps_buffers = true;
-	for (uint16_t i = 0; i < ARRAY_SIZE(heads); i++) {
-		struct driver_buf buf = { .gpa = driver_alloc(&b->d, RX_BYTES, 8),
-					  .len = RX_BYTES,
-					  .is_writable = true };
-
-		heads[i] = driver_add(&b->d, VSOCK_RX, &buf, 1);
-		b->rx_gpa[heads[i]] = buf.gpa;
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		heads[i] = give_gpa(b, driver_alloc(&b->d, RX_BYTES, 8));
 	driver_kick(&b->d, VSOCK_RX);
 	write_text(b, fd, "a");
 	expect(b, RW); /* in the first of all */
@@ -996,21 +993,29 @@ static void odd_buffers_among_good_ones(void **state)
 	close(fd);
 }
 
-/* A driver that breaks the device while buffers of its are kept gets none of them back. */
-static void broken_with_buffers_left(void **state)
+/* Give \p n buffers and have a byte sent, which fills the first. \return the host's socket */
+static int leave_buffers(struct bench *b, unsigned int n)
 {
-	struct bench *b = *state;
-	struct driver_used used;
 	int fd;
 
 	boot_bare(b);
 	give(b, 1);
 	b->keeps_buffers = true;
 	fd = open_from_guest(b, 77, 1000);
-	give(b, 2);
+	give(b, n);
 	write_text(b, fd, "a");
 	expect(b, RW);
-	assert_int_equal(b->vsock.rx.batch.n, 1);
+	assert_int_equal(b->vsock.rx.batch.n, n - 1);
+	return fd;
+}
+
+/* A driver that breaks the device while buffers of its are kept gets none of them back. */
+static void broken_with_buffers_left(void **state)
+{
+	struct bench *b = *state;
+	struct driver_used used;
+	int fd = leave_buffers(b, 2);
+
 	driver_offer(&b->d, VSOCK_RX, DRIVER_SIZE_MAX);
 	write_text(b, fd, "b");
 	assert_true(needs_reset(b));
@@ -1027,16 +1032,9 @@ static void broken_with_buffers_left(void **state)
 static void transport_reset_with_buffers_left(void **state)
 {
 	struct bench *b = *state;
+	int fd = leave_buffers(b, 3);
 	const struct driver_buf event = { driver_alloc(&b->d, 8, 8), 4, true };
-	int fd;
 
-	boot_bare(b);
-	give(b, 1);
-	b->keeps_buffers = true;
-	fd = open_from_guest(b, 77, 1000);
-	give(b, 3);
-	write_text(b, fd, "a");
-	expect(b, RW);
 	driver_add(&b->d, VSOCK_EVENT, &event, 1);
 	vsock_transport_reset(&b->vsock);
 	assert_int_equal(b->vsock.rx.batch.n, 2);
